@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Lay all slices in the frame of one of them."""
+
+import click
+
+from lloki.cli import InputError, Run, stage
+
+PICTURED = 200  # landmarks of a pair that are kept for the report
+
+
+@stage("align")
+@click.option("--input", required=True, multiple=True, help="SAMPLE.lloki.h5ad; repeatable.")
+@click.option("--output", required=True, help="The folder to write.")
+@click.option(
+    "--reference", help="Sample that the others are laid on.  [default: the one with most cells]"
+)
+@click.option(
+    "--plain", is_flag=True, help="The paper's way: single cells as landmarks, one fit over all."
+)
+@click.option("--allow-scale", is_flag=True, help="Let slices grow or shrink (by 2 at most).")
+@click.option("--allow-mirror", is_flag=True, help="Let slices be turned over.")
+@click.option(
+    "--neighbors", type=click.IntRange(1), default=5, help="Mutual neighbours that make a landmark."
+)
+@click.option(
+    "--neighborhood",
+    type=click.IntRange(0),
+    default=15,
+    help="Cells around a cell whose mean embedding stands for it (0: the cell alone).",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    help="How far apart, in µm, landmarks that agree may lie.  [default: 0.3 × the extent]",
+)
+@click.option(
+    "--chance-runs",
+    type=click.IntRange(2),
+    default=30,
+    help="Runs that tell what agreement is chance.",
+)
+@click.option("--seed", type=int, default=0)
+def main(
+    run: Run, input, output, reference, plain, allow_scale, allow_mirror, neighbors, neighborhood,
+    tolerance, chance_runs, seed,
+) -> None:  # fmt: skip
+    """Lay every slice on the reference by a rigid motion, where more than chance speaks for one."""
+    import pandas as pd
+
+    from lloki import alignment, slices
+
+    if tolerance is not None and not tolerance > 0:
+        raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
+    parts = _read(input)
+    reference = _reference(parts, reference)
+    fixed = _sides(parts[reference])
+    fits = {reference: alignment.itself(fixed[1].shape[1])}
+    with run.progress(len(parts), "slices") as progress:
+        for sample, part in parts.items():
+            if sample != reference:
+                fits[sample] = alignment.align(
+                    _sides(part), fixed, neighbors=neighbors, neighborhood=neighborhood,
+                    tolerance=tolerance, chance_runs=chance_runs, plain=plain, scale=allow_scale,
+                    mirror=allow_mirror, seed=seed,
+                )  # fmt: skip
+                if fits[sample].reason:
+                    run.warn(f"{sample} is not aligned to {reference}: {fits[sample].reason}")
+            progress.update()
+    for sample, part in parts.items():
+        fit = fits[sample]
+        part.obsm["spatial_aligned"] = fit.motion(part.obsm["spatial"])
+        slices.record(part, "align", reference=reference, method=fit.method, seed=seed)
+    run.report(
+        reference=reference,
+        samples=list(parts),
+        aligned=[sample for sample in parts if fits[sample].method != "identity"],
+        pairs=[fits[sample].figures(sample, reference) for sample in parts if sample != reference],
+    )
+    with run.output(output) as folder:
+        folder.mkdir()
+        for sample, part in parts.items():
+            slices.write_h5ad(part, folder / f"{sample}.lloki.h5ad")
+        rows = [fits[sample].row(sample, reference) for sample in parts]
+        pd.DataFrame(rows).to_csv(folder / "transforms.csv", index=False)
+        pairs = [_pictured(parts[sample], parts[reference], fits[sample], seed) for sample in parts]
+        pd.concat(pairs).to_csv(folder / "landmarks.csv", index=False)
+
+
+def _read(paths) -> dict:
+    """The slices by sample; InputError where they do not belong together."""
+    from lloki import slices
+
+    parts = {}
+    for path in paths:
+        part = slices.read_embedding(path, "X_lloki")
+        part.obsm["spatial"] = slices.check_coordinates(part.obsm.get("spatial"), path)
+        sample = slices.sample_name(part, path)
+        if sample in parts:
+            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
+        parts[sample] = part
+        for key, remedy in (
+            ("X_lloki", "give slices that one model has encoded"),
+            ("spatial", "give 2 coordinates a cell in all slices, or 3 in all"),
+        ):
+            here, first = (x.obsm[key].shape[1] for x in (part, next(iter(parts.values()))))
+            if here != first:
+                raise InputError(
+                    path, f"obsm[{key!r}] has {here} columns, in {paths[0]} it has {first}", remedy
+                )
+    return parts
+
+
+def _reference(parts: dict, reference: str | None) -> str:
+    if reference is None:
+        return max(parts, key=lambda sample: parts[sample].n_obs)
+    if reference not in parts:
+        raise InputError(
+            f"--reference {reference}", "there is no such sample", f"choose of {', '.join(parts)}"
+        )
+    return reference
+
+
+def _sides(part) -> tuple:
+    return part.obsm["X_lloki"], part.obsm["spatial"]
+
+
+def _pictured(part, fixed, fit, seed: int):
+    """Some landmarks of a pair, drawn evenly, for the report's picture."""
+    import numpy as np
+    import pandas as pd
+
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(fit.pairs))[:PICTURED])
+    return pd.DataFrame({
+        "sample": str(part.obs["sample"].iloc[0]),
+        "reference": str(fixed.obs["sample"].iloc[0]),
+        "cell": part.obs_names[fit.pairs[drawn, 0]],
+        "reference_cell": fixed.obs_names[fit.pairs[drawn, 1]],
+        "inlier": fit.inliers[drawn],
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Fit the mosaic model: one loading for each gene of all panels together."""
+
+import click
+
+from lloki.cli import InputError, Run, stage
+
+
+@stage("fit_mosaic")
+@click.option("--input", required=True, multiple=True, help="A slice or a reference; repeatable.")
+@click.option("--output", required=True, help="The model folder to write.")
+@click.option("--rank", type=click.IntRange(2), default=40, help="Numbers a cell is embedded by.")
+@click.option("--rounds", type=click.IntRange(1), default=25, help="Rounds of regressions.")
+@click.option("--ridge", type=click.FloatRange(0, min_open=True), default=5.0)
+@click.option("--seed", type=int, default=0, help="Recorded; the fit draws no random number.")
+def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
+    """Fit one low-rank model to slices and references with different gene panels.
+
+    The data set with the most genes starts it; all count the same, whatever their size.
+    """
+    from lloki import mosaic, slices
+
+    panels, moments, names = [], [], []
+    with run.progress(len(input) + rounds, "data sets and rounds") as progress:
+        for path in sorted(input):
+            data = slices.read_reference(path)
+            keys, columns = mosaic.gene_columns(data.var_names)
+            panels.append(keys)
+            moments.append(mosaic.correlations(data.X[:, columns]))
+            names.append(path)
+            progress.update()
+        # The widest panel comes first: it starts the model. Equal ones keep the order of names.
+        order = sorted(range(len(panels)), key=lambda d: -len(panels[d]))
+        try:
+            model = mosaic.fit(
+                [panels[d] for d in order], [moments[d] for d in order],
+                rank, rounds, ridge, progress.update,
+            )  # fmt: skip
+        except mosaic.UnlinkedError as error:
+            raise InputError(
+                names[order[error.place]], "it shares no gene with the other data sets",
+                "leave it out, or add a reference that has its genes",
+            ) from None  # fmt: skip
+    run.report(datasets=len(panels), genes=len(model.genes), rank=model.loadings.shape[1])
+    with run.output(output) as temporary:
+        temporary.mkdir()
+        mosaic.save(model, temporary, rounds=rounds, seed=seed, start=str(names[order[0]]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Embed a slice with the trained conditional autoencoder."""
+
+from pathlib import Path
+
+import click
+
+from lloki.cli import InputError, Run, sha256, stage
+
+
+@stage("infer_cae")
+@click.option("--input", required=True, help="SAMPLE.fp.h5ad.")
+@click.option("--model", required=True, help="Folder that train_cae.py wrote.")
+@click.option("--output", required=True, help="The embedding to write: SAMPLE.lloki.h5ad.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+def main(run: Run, input, model, output, device) -> None:
+    """Add the integrated embedding to a slice by one forward pass."""
+    import numpy as np
+
+    from lloki import cae, slices
+    from lloki.device import choose_device, device_name
+
+    where = choose_device(device)
+    data = slices.read_embedding(input, "X_lloki_fp")
+    try:
+        network, config = cae.load(Path(model))
+        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            model, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
+        ) from None
+    width = data.obsm["X_lloki_fp"].shape[1]
+    made_by = slices.embedder(data)
+    if width != network.architecture.input_dim or made_by != config.get("embedder"):
+        raise InputError(
+            input, f"its embedding is by {made_by} with {width} numbers, the model was trained on "
+            f"{config.get('embedder')} with {network.architecture.input_dim}",
+            "embed the slice as the model's slices were",
+        )  # fmt: skip
+    batch = (str(data.obs["technology"].iloc[0]), str(data.obs["panel"].iloc[0]))
+    if batch not in batches:
+        known = ", ".join(f"{t} ({p})" for t, p in batches)
+        raise InputError(
+            input, f"the model does not know {batch[0]} with panel {batch[1]}; it knows {known}",
+            "train with a slice of that technology and panel among the inputs",
+        )  # fmt: skip
+    token = np.full(data.n_obs, batches.index(batch))
+    data.obsm["X_lloki"] = cae.encode(
+        network, np.asarray(data.obsm["X_lloki_fp"], np.float32), token, where
+    )
+    slices.record(data, "infer_cae", model_sha256=sha256(model))
+    run.report(
+        sample=slices.sample_name(data, input), cells=data.n_obs, technology=batch[0],
+        panel=batch[1], dimensions=data.obsm["X_lloki"].shape[1], device=device_name(where),
+    )  # fmt: skip
+    with run.output(output) as temporary:
+        slices.write_h5ad(data, temporary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""LLOKI-CAE: a conditional autoencoder that brings slices of all technologies together (Eq. 6-9).
+
+The batch token, one for each pair of technology and gene panel, is a learnt vector that joins the
+input of the encoder and of the decoder. Training sees the embeddings of all slices; a slice whose
+batch the model knows is then embedded by one forward pass.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lloki.neighbours import mutual, nearest
+
+HIDDEN = (256, 175)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes: of the embedding that comes in, of the latent space, and of a batch's vector."""
+
+    input_dim: int
+    latent_dim: int
+    batch_dim: int
+    batches: int
+
+
+class ConditionalAutoencoder(nn.Module):
+    """Encoder and decoder of three layers each, both told the batch of every cell."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        a, (wide, narrow) = architecture, HIDDEN
+        self.batch = nn.Embedding(a.batches, a.batch_dim)
+        self.encoder = nn.Sequential(
+            nn.Linear(a.input_dim + a.batch_dim, wide), nn.ReLU(),
+            nn.Linear(wide, narrow), nn.ReLU(),
+            nn.Linear(narrow, a.latent_dim), nn.Softplus(),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(a.latent_dim + a.batch_dim, narrow), nn.ReLU(),
+            nn.Linear(narrow, wide), nn.ReLU(),
+            nn.Linear(wide, a.input_dim),
+        )  # fmt: skip
+
+    def encode(self, cells: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Latent positions (n × latent_dim) of embeddings (n × input_dim) of given batches (n)."""
+        return self.encoder(torch.cat([cells, self.batch(batch)], dim=1))
+
+    def decode(self, latent: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Embeddings again, from latent positions and batches."""
+        return self.decoder(torch.cat([latent, self.batch(batch)], dim=1))
+
+
+def reconstruction_loss(cells: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Mean squared error between the embeddings and the decoder's output (Eq. 6)."""
+    return nn.functional.mse_loss(decoded, cells)
+
+
+def triplet_loss(
+    anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, margin: float
+) -> torch.Tensor:
+    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over the triplets (Eq. 7)."""
+    apart = distance(anchor, positive) - distance(anchor, negative) + margin
+    return apart.clamp_min(0).mean()
+
+
+def conservation_loss(latent_distance: torch.Tensor, distance_before: torch.Tensor) -> torch.Tensor:
+    """Mean of (‖Z_i − Z_j‖ − ‖X_i − X_j‖)² over cells i and their neighbours j (Eq. 8)."""
+    return (latent_distance - distance_before).square().mean()
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance along the last axis, with a gradient where it is zero."""
+    return ((a - b).square().sum(dim=-1) + 1e-12).sqrt()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is told; the defaults live in the options of train_cae.py."""
+
+    lambda_rec: float
+    lambda_trip: float
+    lambda_bc: float
+    lr: float
+    weight_decay: float
+    chunk_size: int
+    epochs: int
+    margin: float
+    sampled_neighbors: int
+    seed: int
+
+
+@dataclass
+class Cells:
+    """All cells of all slices, one after the other.
+
+    embedding: n × d float32; batch and slice: n int64; neighbors: n × k rows of the same slice.
+    """
+
+    embedding: np.ndarray
+    batch: np.ndarray
+    slice: np.ndarray
+    neighbors: np.ndarray
+
+
+class Trainer:
+    """Trains the model on pairs; every draw comes from one seeded generator, on the CPU."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        pairs: np.ndarray,
+        model: ConditionalAutoencoder,
+        training: Training,
+        device: torch.device,
+    ) -> None:
+        self.training, self.model, self.device = training, model.to(device), device
+        self.random = np.random.default_rng(training.seed)
+        self.cells = cells
+        self.embedding = torch.from_numpy(cells.embedding).to(device)
+        self.batch = torch.from_numpy(cells.batch).to(device)
+        order = np.argsort(cells.slice, kind="stable")
+        self.members = np.split(order, np.flatnonzero(np.diff(cells.slice[order])) + 1)
+        self.set_pairs(pairs)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=training.lr, weight_decay=training.weight_decay
+        )
+
+    def set_pairs(self, pairs: np.ndarray) -> None:
+        """Take pairs (p × 2, rows of the cells, both directions) as anchors and positives."""
+        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+        self.positives = pairs[:, 1]
+        counts = np.bincount(pairs[:, 0], minlength=len(self.cells.batch))
+        self.first = np.concatenate([[0], np.cumsum(counts)])
+
+    def epoch(self) -> dict[str, float]:
+        """One pass in which every cell is an anchor once; the mean of each loss."""
+        totals: dict[str, float] = {}
+        chunks = self._chunks()
+        for anchors in chunks:
+            losses = self._losses(anchors)
+            self.optimizer.zero_grad()
+            losses["total"].backward()
+            self.optimizer.step()
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss.item() * len(anchors)
+        return {name: total / len(self.cells.batch) for name, total in totals.items()}
+
+    def latent(self) -> np.ndarray:
+        """Latent positions of all cells (n × latent_dim, float32)."""
+        return encode(self.model, self.cells.embedding, self.cells.batch, self.device)
+
+    def _chunks(self) -> list[np.ndarray]:
+        """All cells in chunks, each with cells of every slice in proportion."""
+        rank, row = [], []
+        for members in self.members:
+            row.append(self.random.permutation(members))
+            rank.append((np.arange(len(members)) + self.random.random()) / len(members))
+        order = np.concatenate(row)[np.argsort(np.concatenate(rank), kind="stable")]
+        return np.array_split(order, steps_per_epoch(len(order), self.training.chunk_size))
+
+    def _losses(self, anchors: np.ndarray) -> dict[str, torch.Tensor]:
+        """The three losses and their weighted sum on one chunk of anchors."""
+        t, k = self.training, self.cells.neighbors.shape[1]
+        drawn = min(t.sampled_neighbors, k)
+        columns = self.random.random((len(anchors), k)).argpartition(drawn - 1, axis=1)[:, :drawn]
+        near = np.take_along_axis(self.cells.neighbors[anchors], columns, axis=1)
+        anchor, positive, negative = self._triplets(anchors)
+        used, where = np.unique(
+            np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
+        )
+        a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
+        cells, batch = self.embedding[used], self.batch[used]
+        latent = self.model.encode(cells, batch)
+        decoded = self.model.decode(latent[a], batch[a])
+        pair = (a.repeat(drawn), j)
+        losses = {
+            "reconstruction": reconstruction_loss(cells[a], decoded),
+            "conservation": conservation_loss(
+                distance(latent[pair[0]], latent[pair[1]]), distance(cells[pair[0]], cells[pair[1]])
+            ),
+            "triplet": latent.new_zeros(()),
+        }
+        if len(positive):
+            losses["triplet"] = triplet_loss(latent[a[anchor]], latent[p], latent[n], t.margin)
+        losses["total"] = (
+            t.lambda_rec * losses["reconstruction"]
+            + t.lambda_trip * losses["triplet"]
+            + t.lambda_bc * losses["conservation"]
+        )
+        return losses
+
+    def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places in `anchors` that have positives, a positive and a negative cell for each."""
+        count = self.first[anchors + 1] - self.first[anchors]
+        place = np.flatnonzero(count)
+        chosen = (self.random.random(len(place)) * count[place]).astype(np.int64)
+        positive = self.positives[self.first[anchors[place]] + chosen]
+        draw = self.random.random(len(place))
+        negative = np.empty_like(positive)
+        slices = self.cells.slice[anchors[place]]
+        for s, members in enumerate(self.members):
+            those = slices == s
+            negative[those] = members[(draw[those] * len(members)).astype(np.int64)]
+        return place, positive, negative
+
+
+@torch.no_grad()
+def encode(
+    model: ConditionalAutoencoder,
+    embedding: np.ndarray,
+    batch: np.ndarray,
+    device: torch.device,
+    rows: int = 16384,
+) -> np.ndarray:
+    """Latent positions (n × latent_dim, float32) of embeddings (n × d) of given batches (n)."""
+    model.eval().to(device)
+    blocks = []
+    for start in range(0, len(embedding), rows):
+        cells = torch.from_numpy(np.ascontiguousarray(embedding[start : start + rows])).to(device)
+        token = torch.from_numpy(batch[start : start + rows]).to(device)
+        blocks.append(model.encode(cells, token).cpu().numpy())
+    model.train()
+    return np.concatenate(blocks)
+
+
+def steps_per_epoch(cells: int, chunk_size: int) -> int:
+    """Steps in which all cells are seen once; at least four, so that small data trains too."""
+    return max(min(4, cells), -(-cells // chunk_size))
+
+
+def own_neighbors(embedding: np.ndarray, slices: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the k nearest cells of the own slice for every cell (n × k, int64; cosine).
+
+    embedding: n × d; slices: n numbers. A slice of fewer than k + 1 cells repeats what it has.
+    """
+    found = np.empty((len(embedding), k), dtype=np.int64)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        part = embedding[rows]
+        near, _ = nearest(part, part, k, exclude=np.arange(len(rows)))
+        if near.shape[1] == 0:
+            near = np.arange(len(rows))[:, None]
+        found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
+    return found
+
+
+def pair_space(embedding: np.ndarray, slices: np.ndarray, smooth: int) -> np.ndarray:
+    """The embeddings as pairs are found in them: averaged over near cells, centred by slice.
+
+    Averaging each cell with its `smooth` nearest cells of the same slice takes out noise, centring
+    takes out what a technology adds to all of its cells. embedding: n × d; slices: n numbers.
+    """
+    space = np.array(embedding, dtype=np.float32)
+    if smooth:
+        near = own_neighbors(embedding, slices, smooth)
+        space += embedding[near].sum(axis=1, dtype=np.float32)
+        space /= smooth + 1
+    for s in np.unique(slices):
+        space[slices == s] -= space[slices == s].mean(axis=0)
+    return space
+
+
+def find_pairs(space: np.ndarray, slices: np.ndarray, technology: np.ndarray, k: int) -> np.ndarray:
+    """Mutual nearest neighbours between all slices of different technologies (cosine).
+
+    space: n × d; slices and technology: n numbers. Returns rows, p × 2 int64, each pair in both
+    directions.
+    """
+    rows = [np.flatnonzero(slices == s) for s in np.unique(slices)]
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for i, first in enumerate(rows):
+        for second in rows[i + 1 :]:
+            if technology[first[0]] != technology[second[0]]:
+                found = mutual(space[first], space[second], k)
+                found = np.column_stack([first[found[:, 0]], second[found[:, 1]]])
+                pairs += [found, found[:, ::-1]]
+    return np.concatenate(pairs)
+
+
+def save(
+    model: ConditionalAutoencoder, batches: list[dict], training: Training, folder: Path, **notes
+) -> None:
+    """Write model.safetensors and config.json into an existing folder."""
+    weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    config = {
+        "architecture": {**asdict(model.architecture), "hidden": list(HIDDEN)},
+        "batches": batches,
+        "training": asdict(training),
+        **notes,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
+    """Read what `save` wrote: the model and config.json.
+
+    OSError if a file is missing; ValueError, KeyError or RuntimeError if it is not such a model.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    sizes = dict(config["architecture"])
+    if sizes.pop("hidden") != list(HIDDEN):
+        raise ValueError("config.json has other hidden layers")
+    model = ConditionalAutoencoder(Architecture(**sizes))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except SafetensorError as error:
+        raise ValueError(f"model.safetensors is damaged ({error})") from None
+    return model, config

@@ -1,0 +1,206 @@
+"""What every script shares: the command, one error a user can mend, progress, outputs, the JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from lloki import __version__
+
+REPORTED_PACKAGES = {  # and the name of the module that each brings
+    "anndata": "anndata", "numpy": "numpy", "scipy": "scipy", "scikit-learn": "sklearn",
+    "torch": "torch", "pynndescent": "pynndescent", "umap-learn": "umap",
+    "scib-metrics": "scib_metrics", "jax": "jax", "matplotlib": "matplotlib",
+}  # fmt: skip
+
+
+class InputError(Exception):
+    """An error that the user can mend: where it is, what is wrong there, what to do about it."""
+
+    def __init__(self, where: object, fact: str, remedy: str) -> None:
+        super().__init__(f"{where}: {fact}; {remedy}")
+
+
+class Run:
+    """One run of a stage: gathers figures and warnings, writes outputs whole or not at all."""
+
+    def __init__(self, stage: str, options: dict) -> None:
+        self.stage = stage
+        self.options = options
+        self.figures: dict = {}
+        self.warnings: list[str] = []
+        self._start = time.perf_counter()
+
+    def warn(self, message: str) -> None:
+        """Show a warning now and keep it for the report."""
+        self.warnings.append(message)
+        click.echo(f"{self.stage}: warning: {message}", err=True)
+
+    def report(self, **figures: object) -> None:
+        """Keep figures for the stage's JSON."""
+        self.figures.update(figures)
+
+    def progress(self, total: int, label: str) -> Progress:
+        """Progress over `total` steps, shown on standard error."""
+        return Progress(total, f"{self.stage}: {label}")
+
+    @contextlib.contextmanager
+    def output(self, path: str | Path) -> Iterator[Path]:
+        """Give a temporary path beside `path` (a file, or a folder to make), renamed at the end.
+
+        When the block fails, the temporary file or folder is removed and `path` stays as it was.
+        The suffix is kept, since writers such as NumPy's add their own when it is missing.
+        InputError where `path` cannot be written.
+        """
+        path = Path(path)
+        check_folder(path)
+        temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        try:
+            yield temporary
+            if path.exists() and path.is_dir() != temporary.is_dir():
+                kind = "folder" if path.is_dir() else "file"
+                raise InputError(path, f"there is a {kind} of this name", "name another output")
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(path, f"cannot be written ({reason})", "mend that") from None
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            temporary.unlink(missing_ok=True)
+
+    def write_json(self) -> None:
+        """Write the stage's JSON beside its output: `a.graph.npz` has `a.graph.json`."""
+        output = Path(self.options["output"])
+        record = {
+            "stage": self.stage,
+            **self.figures,
+            "parameters": self.options,
+            "warnings": self.warnings,
+            "seconds": round(time.perf_counter() - self._start, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "versions": {"lloki": __version__, **package_versions()},
+        }
+        stem = output if output.is_dir() else output.with_suffix("")
+        with self.output(stem.with_name(stem.name + ".json")) as temporary:
+            temporary.write_text(json.dumps(_plain(record), indent=2, allow_nan=False) + "\n")
+
+
+class Progress:
+    """A line that renews itself on a terminal; elsewhere a plain line at most every 10 s."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self.total, self.label, self.done = total, label, 0
+        self._terminal = sys.stderr.isatty()
+        self._start = self._shown = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._terminal:
+            click.echo("", err=True)
+
+    def update(self, steps: int = 1, note: str = "") -> None:
+        """Count `steps` more, and say so when the last line is old enough."""
+        self.done += steps
+        now = time.monotonic()
+        if now - self._shown < (0.1 if self._terminal else 10) and self.done < self.total:
+            return
+        if not self._terminal and now - self._start < 10:
+            return
+        self._shown = now
+        left = (now - self._start) / max(self.done, 1) * (self.total - self.done)
+        line = f"{self.label} {self.done}/{self.total}, {left:.0f} s left {note}".rstrip()
+        click.echo(f"\r{line}\033[K" if self._terminal else line, err=True, nl=not self._terminal)
+
+
+def stage(name: str, help: str | None = None) -> Callable:
+    """Make a function `f(run, **options)` the command of a stage.
+
+    The function raises InputError for what a user can mend: one line on standard error, exit
+    code 2. After it returns, the stage's JSON is written beside `--output`.
+    """
+
+    def decorate(function: Callable) -> click.Command:
+        @click.command(
+            name,
+            help=help or function.__doc__,
+            context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+        )
+        @click.version_option(__version__, prog_name=name)
+        @functools.wraps(function)
+        def command(**options: object) -> None:
+            run = Run(name, options)
+            try:
+                check_folder(options["output"])  # before the work, not after it
+                function(run, **options)
+                run.write_json()
+            except InputError as error:
+                click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
+                sys.exit(2)
+
+        return command
+
+    return decorate
+
+
+def check_folder(output: str | Path) -> None:
+    """InputError if the folder that `output` goes to is not there."""
+    folder = Path(output).parent
+    if not folder.is_dir():
+        raise InputError(folder, "the output's folder does not exist", "make it first")
+
+
+def sha256(path: str | Path) -> str:
+    """Hash of a file, or of a folder's files with their names in order."""
+    digest = hashlib.sha256()
+    path = Path(path)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            if path.is_dir():
+                digest.update(str(file.relative_to(path)).encode())
+            with file.open("rb") as handle:
+                while block := handle.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB (Linux counts kB, macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide a result and that this run has loaded."""
+    loaded = {name.split(".")[0] for name in sys.modules}
+    return {p: metadata.version(p) for p, m in REPORTED_PACKAGES.items() if m in loaded}
+
+
+def _plain(value: object) -> object:
+    """A value as JSON can hold it; None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # arrays, and NumPy's numbers too
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

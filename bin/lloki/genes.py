@@ -1,0 +1,130 @@
+"""Gene names across panels, species and spellings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+# Approved symbols that replaced older ones which panels still carry (HGNC, MGI), upper-cased.
+RENAMED = {
+    "ADRBK2": "GRK3", "CCDC109B": "MCUB", "CTGF": "CCN2", "CYR61": "CCN1", "FAM134A": "RETREG2",
+    "FAM19A1": "TAFA1", "FAM19A2": "TAFA2", "FAM46A": "TENT5A", "FAM49A": "CYRIA",
+    "FAM84A": "LRATD1", "FAM84B": "LRATD2", "GUCY1B3": "GUCY1B1", "HN1": "JPT1", "KARS": "KARS1",
+    "LARS": "LARS1", "NARS": "NARS1", "NOV": "CCN3", "PTCHD2": "DISP3", "QARS": "QARS1",
+    "QK": "QKI", "SELM": "SELENOM", "SEPP1": "SELENOP", "SEPT4": "SEPTIN4", "TMEM2": "CEMIP2",
+    "TMEM55A": "PIP4P2", "TWISTNB": "POLR1F", "WARS": "WARS1", "ZNRD1": "POLR1H",
+}  # fmt: skip
+
+ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+
+
+def match_keys(names: object) -> np.ndarray:
+    """Names under which one gene meets itself in another panel: upper case, current symbol."""
+    upper = [str(name).strip().upper() for name in names]
+    return np.array([RENAMED.get(name, name) for name in upper], dtype=object)
+
+
+def shared(first: object, second: object) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of `first` and of `second` that hold the same genes, in the order of `first`.
+
+    Both are sequences of gene names; where a name occurs twice, its first column counts.
+    """
+    keys_first, keys_second = match_keys(first), match_keys(second)
+    place = {key: i for i, key in reversed(list(enumerate(keys_second)))}
+    seen: set[str] = set()
+    pairs = []
+    for i, key in enumerate(keys_first):
+        if key in place and key not in seen:
+            seen.add(key)
+            pairs.append((i, place[key]))
+    index = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return index[:, 0], index[:, 1]
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a panel's names meet a vocabulary: symbol found (or None) and rule, a column each."""
+
+    symbols: list[str | None]
+    rules: list[str]
+
+    @property
+    def found(self) -> list[str]:
+        """The symbols found, each once, in the order of their first columns."""
+        return list(dict.fromkeys(symbol for symbol in self.symbols if symbol is not None))
+
+    @property
+    def merged(self) -> dict[str, list[int]]:
+        """The symbols that several columns share, with those columns."""
+        columns: dict[str, list[int]] = {}
+        for i, symbol in enumerate(self.symbols):
+            if symbol is not None:
+                columns.setdefault(symbol, []).append(i)
+        return {symbol: where for symbol, where in columns.items() if len(where) > 1}
+
+    @property
+    def share(self) -> float:
+        """Share of the columns that were found."""
+        return 1 - self.count("none") / len(self.rules)
+
+    def count(self, rule: str) -> int:
+        """Columns that this rule matched: exact, ortholog, case or none."""
+        return self.rules.count(rule)
+
+
+def match_vocabulary(
+    names: Collection[str], vocabulary: Collection[str], orthologs: Mapping[str, str] | None = None
+) -> Match:
+    """Match gene names with a vocabulary: as they are, else by ortholog, else whatever their case.
+
+    `orthologs` gives the human symbol of mouse symbols. The last rule also bridges renamed symbols
+    (`RENAMED`) and dots in the place of hyphens (HLA.A), and never chooses among several genes:
+    of the symbols that differ in case alone it takes the upper-case one, or the only one.
+    """
+    known = set(vocabulary)
+    by_key: dict[str, list[str]] = {}
+    for symbol, key in zip(vocabulary, match_keys(vocabulary), strict=True):
+        by_key.setdefault(key, []).append(symbol)
+
+    def loosely(name: str) -> str | None:
+        for spelling in (name, name.replace(".", "-")):
+            key = match_keys([spelling])[0]
+            candidates = by_key.get(key, [])
+            if key in candidates or len(candidates) == 1:
+                return key if key in candidates else candidates[0]
+        return None
+
+    symbols, rules = [], []
+    for name in map(str, names):
+        human = (orthologs or {}).get(name)
+        symbol, rule = None, "none"
+        if name in known:
+            symbol, rule = name, "exact"
+        elif human is not None and (symbol := human if human in known else loosely(human)):
+            rule = "ortholog"
+        elif symbol := loosely(name):
+            rule = "case"
+        symbols.append(symbol)
+        rules.append(rule)
+    return Match(symbols, rules)
+
+
+def ensembl_share(names: Collection[str]) -> float:
+    """Share of names that are Ensembl gene ids, such as ENSMUSG00000070880."""
+    return sum(ENSEMBL.fullmatch(str(name)) is not None for name in names) / max(len(names), 1)
+
+
+def collect_columns(matrix: sp.csr_matrix, match: Match) -> sp.csr_matrix:
+    """Cells × the symbols found (order of `match.found`); columns of one symbol are added up."""
+    place = {symbol: i for i, symbol in enumerate(match.found)}
+    kept = [i for i, symbol in enumerate(match.symbols) if symbol is not None]
+    target = [place[match.symbols[i]] for i in kept]
+    ones = np.ones(len(kept), dtype=matrix.dtype)
+    selector = sp.csr_matrix((ones, (kept, target)), shape=(matrix.shape[1], len(place)))
+    collected = sp.csr_matrix(matrix @ selector)
+    collected.sort_indices()
+    return collected

@@ -1,0 +1,184 @@
+"""How well an embedding keeps biology apart and mixes batches: scib-metrics' eight, and transfer.
+
+The definitions are those of scib-metrics 0.6. Silhouettes and principal component regression are
+computed here (once, in closed form where there is one); K-means, cLISI and graph connectivity are
+its own functions on exact neighbours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lloki.integration import neighbour_table
+
+BIO = ("Isolated labels", "KMeans NMI", "KMeans ARI", "Silhouette label", "cLISI")
+BATCH = ("Silhouette batch", "Graph connectivity", "PCR comparison")
+GROUPS = {**dict.fromkeys(BIO, "bio"), **dict.fromkeys(BATCH, "batch")}
+AGGREGATES = {"Bio conservation": BIO, "Batch correction": BATCH}
+GROUPS |= {
+    "iLISI": "batch",
+    "Label transfer F1": "transfer",
+    **dict.fromkeys(AGGREGATES, "aggregate"),
+}
+LISI_NEIGHBOURS = 90  # with the cell itself, as scib-metrics' Benchmarker has it
+GRAPH_NEIGHBOURS = 15
+TRANSFER_NEIGHBOURS = 15
+
+
+def silhouettes(space: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Silhouette width of every cell (n, float64, -1 to 1; 0 for a label with one cell)."""
+    from sklearn.metrics import silhouette_samples
+
+    return silhouette_samples(np.asarray(space, dtype=np.float64), labels)
+
+
+def isolated_labels(widths: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    """Mean scaled silhouette of the labels that occur in the fewest batches, each counted once.
+
+    widths: the cells' silhouettes. Where all labels are in all batches, every label counts.
+    """
+    table = pd.DataFrame({"label": labels, "batch": batches, "width": (widths + 1) / 2})
+    spread = table.groupby("label")["batch"].nunique()
+    scores = table.groupby("label")["width"].mean()
+    return float(scores[spread == spread.min()].mean())
+
+
+def silhouette_batch(space: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    """1 − |silhouette of the batches| within each label, averaged over labels (scIB).
+
+    Labels that one batch alone holds, or every cell with its own batch, do not count; NaN if none
+    is left.
+    """
+    scores = []
+    for label in np.unique(labels):
+        cells = labels == label
+        if 1 < len(np.unique(batches[cells])) < cells.sum():
+            scores.append(np.mean(1 - np.abs(silhouettes(space[cells], batches[cells]))))
+    return float(np.mean(scores)) if scores else np.nan
+
+
+def batch_variance(space: np.ndarray, batches: np.ndarray) -> float:
+    """Share of the variance of an embedding that the batches explain (0 to 1).
+
+    Principal component regression weighs each component's R² by its variance; over all components
+    that is the between-batch sum of squares over the total one, in any basis.
+    """
+    centred = np.asarray(space, dtype=np.float64) - np.mean(space, axis=0, dtype=np.float64)
+    means = pd.DataFrame(centred).groupby(np.asarray(batches)).agg("mean")
+    sizes = pd.Series(batches).value_counts().reindex(means.index).to_numpy()
+    total = (centred**2).sum()
+    return float((sizes[:, None] * means.to_numpy() ** 2).sum() / total) if total else 0.0
+
+
+def pcr_comparison(before: np.ndarray, after: np.ndarray, batches: np.ndarray) -> float:
+    """By how much integration lowered the share of variance due to batches (0 to 1; NaN if 0)."""
+    share = batch_variance(before, batches)
+    return max(0.0, (share - batch_variance(after, batches)) / share) if share else np.nan
+
+
+def label_transfer(space: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+    """Macro F1 of labels carried from the other batches to each batch, averaged over batches.
+
+    Majority of the 15 nearest cells by cosine among all other batches. Only cells whose label
+    occurs in the other batches count. NaN if there are none.
+    """
+    from sklearn.metrics import f1_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    scores = []
+    for batch in np.unique(batches):
+        known = batches != batch
+        asked = ~known & np.isin(labels, labels[known])
+        if not asked.any():
+            continue
+        k = min(TRANSFER_NEIGHBOURS, int(known.sum()))
+        model = KNeighborsClassifier(k, metric="cosine", algorithm="brute")
+        found = model.fit(space[known], labels[known]).predict(space[asked])
+        truth = labels[asked]
+        scores.append(f1_score(truth, found, labels=np.unique(truth), average="macro"))
+    return float(np.mean(scores)) if scores else np.nan
+
+
+def neighbours(space: np.ndarray, seed: int = 0):
+    """The 90 nearest cells of each cell, the cell itself first, as scib-metrics takes them."""
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
+    indices, distances = neighbour_table(space, LISI_NEIGHBOURS, seed)
+    return NeighborsResults(indices=indices, distances=distances)
+
+
+def evaluate(
+    space: np.ndarray,
+    labels: np.ndarray | None,
+    batches: np.ndarray,
+    before: np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """All metrics of one embedding that can be had, by name; see GROUPS for what they tell.
+
+    space: n × d; labels: n, None in place of an unknown one (or None: no labels at all); batches:
+    n; before: n × p, the unintegrated space for PCR comparison. Metrics of labels look at labelled
+    cells alone. Without labels: PCR comparison and iLISI. Undefined metrics are left out, and an
+    aggregate (the plain mean of its metrics) is given only when none of its metrics is missing.
+    """
+    space, batches = np.asarray(space, dtype=np.float32), np.asarray(batches)
+    several = len(np.unique(batches)) > 1
+    values: dict[str, float] = {}
+    if labels is not None:
+        known = np.array([label is not None for label in labels])
+        values |= _labelled(space[known], np.asarray(labels[known], str), batches[known], seed)
+    elif several:
+        from scib_metrics import ilisi_knn
+
+        values["iLISI"] = ilisi_knn(neighbours(space, seed), batches)
+    if several and before is not None:
+        values["PCR comparison"] = pcr_comparison(before, space, batches)
+    values = {name: float(v) for name, v in values.items() if np.isfinite(v)}
+    for aggregate, parts in AGGREGATES.items():
+        if all(part in values for part in parts):
+            values[aggregate] = float(np.mean([values[part] for part in parts]))
+    return {name: values[name] for name in GROUPS if name in values}
+
+
+def _labelled(
+    space: np.ndarray, labels: np.ndarray, batches: np.ndarray, seed: int
+) -> dict[str, float]:
+    """The metrics that need labels; those between batches only where there are several."""
+    import scib_metrics
+
+    found = neighbours(space, seed)
+    widths = silhouettes(space, labels)
+    clusters = scib_metrics.nmi_ari_cluster_labels_kmeans(space, labels)
+    values = {
+        "Isolated labels": isolated_labels(widths, labels, batches),
+        "KMeans NMI": clusters["nmi"],
+        "KMeans ARI": clusters["ari"],
+        "Silhouette label": (widths.mean() + 1) / 2,
+        "cLISI": scib_metrics.clisi_knn(found, labels),
+    }
+    if len(np.unique(batches)) > 1:
+        near = found.subset_neighbors(min(GRAPH_NEIGHBOURS, found.n_neighbors))
+        values["Silhouette batch"] = silhouette_batch(space, labels, batches)
+        values["Graph connectivity"] = scib_metrics.graph_connectivity(near, labels)
+        values["Label transfer F1"] = label_transfer(space, labels, batches)
+    return values
+
+
+def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    """Positions of n cells (sorted), each stratum in proportion and, if n allows, by one at least.
+
+    strata: one value a cell, such as batch and label joined.
+    """
+    order = np.random.default_rng(seed).permutation(len(strata))
+    groups = pd.Series(np.asarray(strata)[order]).groupby(np.asarray(strata)[order])
+    # A cell's place within its stratum, as a share of it: the n smallest are an even draw.
+    share = groups.cumcount().to_numpy() / groups.transform("size").to_numpy()
+    return np.sort(order[np.argsort(share, kind="stable")[:n]])
+
+
+def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray:
+    """Labels as text (n, object), None where a label is missing, blank or one of `ignored`."""
+    text = values.astype(object)
+    text = text.where(text.isna(), text.astype(str).str.strip())
+    return text.where(text.notna() & ~text.isin(["", "nan", *ignored]), None).to_numpy(object)

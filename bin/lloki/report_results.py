@@ -1,0 +1,240 @@
+"""Sections of the report on what came out: slices, UMAPs, scores, maps, alignment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from lloki import figures, markup, metrics
+from lloki.integration import NAMES
+from lloki.markup import Section, absent
+from lloki.material import Material
+
+MEANINGS = {
+    "Isolated labels": "silhouette of the cell types found in the fewest batches",
+    "KMeans NMI": "do K-means clusters match the cell types? (mutual information)",
+    "KMeans ARI": "do K-means clusters match the cell types? (pairs of cells)",
+    "Silhouette label": "are cell types compact and apart?",
+    "cLISI": "is a cell's neighbourhood of one type?",
+    "Silhouette batch": "do batches overlap within each type?",
+    "Graph connectivity": "is each type one connected piece?",
+    "PCR comparison": "how much less variance is due to batches than in PCA?",
+    "iLISI": "does a cell's neighbourhood hold all batches?",
+    "Label transfer F1": "can each batch be labelled from the others? (15 neighbours)",
+    "Bio conservation": "mean of the five above",
+    "Batch correction": "mean of the three above",
+}
+HEADINGS = {
+    "Biology conserved": (*metrics.BIO, "Bio conservation"),
+    "Batches mixed": (*metrics.BATCH, "iLISI", "Batch correction"),
+    "Labels carried over": ("Label transfer F1",),
+}
+TRANSFORM_TITLES = {"rmsd": "rmsd, µm", "p": "p by chance"}
+
+
+def slices(material: Material) -> Section:
+    """A table of the slices."""
+    obs = material.data.obs
+    rows = {}
+    for sample, cells in material.samples.items():
+        first = obs.iloc[cells[0]]
+        rows[sample] = {
+            "technology": str(first["technology"]),
+            "panel": str(first["panel"]) if "panel" in obs else None,
+            "cells": len(cells),
+            "dropped": material.figure(sample, "cells_dropped", "prepare_slice"),
+            "genes": material.figure(sample, "genes", "prepare_slice"),
+            "shared": material.figure(sample, "genes_shared", "ot_sparsity"),
+            "found": material.figure(sample, "genes_found", "mosaic_embed", "scgpt_embed"),
+            "nonzero": material.figure(sample, "nonzero_fraction", "prepare_slice"),
+        }
+    columns = {
+        "technology": ("Technology", None), "panel": ("Panel", None), "cells": ("Cells", "{:,.0f}"),
+        "dropped": ("Dropped", "{:,.0f}"), "genes": ("Genes", "{:,.0f}"),
+        "shared": ("In reference", "{:,.0f}"),
+        "found": ("In model", "{:,.0f}"),
+        "nonzero": ("Nonzero", "{:.2f}"),
+    }  # fmt: skip
+    headers = {
+        key: {"title": title, "scale": False, **({"format": form, "min": 0} if form else {})}
+        for key, (title, form) in columns.items()
+    }
+    known = {s: {k: v for k, v in row.items() if v is not None} for s, row in rows.items()}
+    options = {
+        "headers": headers,
+        "pconfig": {
+            "id": "slices_table", "title": "Slices", "col1_header": "Slice", "no_violin": True,
+            "sort_rows": False,
+        },
+    }  # fmt: skip
+    return Section(
+        "slices",
+        "Slices",
+        "What went in. Dropped: cells without any count. In reference, in model: genes of the "
+        "panel that the reference holds, and that the embedder knows. Nonzero: share of values.",
+        known,
+        "table",
+        options,
+    )
+
+
+def umaps(material: Material) -> Section:
+    """UMAPs: a column for each embedding, a row for technology and one for labels or clusters."""
+    description = (
+        "Each point is a cell. Left to right: before LLOKI (PCA on the genes that all slices "
+        "share), after feature propagation and embedding (LLOKI-FP), after the conditional "
+        "autoencoder (LLOKI). Technologies should mix where cell types agree; types should stay "
+        "apart."
+    )
+    if not material.umaps:
+        content = absent("UMAPs", "integrate.py ran with --no-umap.")
+        return Section("umap", "UMAP", description, content)
+    content = ""
+    for by in (material.batches, material.labels or material.clusters):
+        pictures = [
+            markup.picture(
+                figures.png(figures.umap_single(where, by), 150), title,
+                f"UMAP of {title}, cells coloured by {by.name}",
+            )
+            for title, where in material.umaps.items()
+        ]  # fmt: skip
+        content += markup.legend(f"by {by.name}", by.entries()) + markup.grid(
+            pictures, len(pictures)
+        )
+    return Section("umap", "UMAP", description, content)
+
+
+def scores(material: Material) -> Section:
+    """The scores of every embedding, metric by metric, the best one marked."""
+    found = (material.of_stage("benchmark") or [{}])[0]
+    description = (
+        "From 0 to 1, higher is better, the best of a row is bold; by the definitions of "
+        f"scib-metrics {found.get('scib_metrics', '')}".rstrip()
+    )
+    if material.metrics is None or material.metrics.empty:
+        content = absent("scores", "No metrics.csv with scores was given.")
+        return Section("metrics", "Scores", description, content)
+    table = score_table(material.metrics)
+    embeddings = [NAMES.get(key, key) for key in table]
+    groups = {
+        heading: [_score_row(name, table.loc[name]) for name in names if name in table.index]
+        for heading, names in HEADINGS.items()
+    }
+    content = markup.table(["", *embeddings], groups, "lk-scores")
+    if "cells_labelled" in found:
+        content += markup.paragraph(
+            f"{found['cells_scored']:,} of {found['cells']:,} cells scored, "
+            f"{found['cells_labelled']:,} of them with a label "
+            f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}.",
+            "note",
+        )
+    return Section("metrics", "Scores", description, content)
+
+
+def score_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores: a row for each metric, in the order of HEADINGS, and a column for each embedding."""
+    wide = table.pivot_table(index="metric", columns="embedding", values="value", sort=False)
+    first = [key for key in NAMES if key in wide]
+    wide = wide[first + [key for key in wide if key not in first]]
+    order = [name for names in HEADINGS.values() for name in names]
+    return wide.reindex(sorted(wide.index, key=lambda m: order.index(m) if m in order else 99))
+
+
+def _score_row(name: str, values: pd.Series) -> list:
+    best = values.max()
+    bars = [
+        None if np.isnan(value) else markup.bar(value, len(values) > 1 and best - value < 5e-4)
+        for value in values
+    ]
+    kind = ' class="lk-total"' if name in metrics.AGGREGATES else ""
+    meaning = f"<small>{markup.text(MEANINGS.get(name, ''))}</small>"
+    return [markup.Raw(f"<span{kind}>{markup.text(name)}</span>{meaning}"), *bars]
+
+
+def maps(material: Material) -> Section:
+    """Every slice in space, in the colours of the UMAPs."""
+    description = "Every slice in its own coordinates, in the colours of the UMAPs above."
+    content = ""
+    for by in map_colourings(material):
+        pictures = []
+        for sample, cells in material.samples.items():
+            drawn = figures.spatial_single(material.data.obsm["spatial"][cells], by.of(cells))
+            technology = material.technology.values[cells[0]]
+            caption = f"{sample} · {technology} · {len(cells):,} cells"
+            alt = f"Map of slice {sample}, cells coloured by {by.name}"
+            pictures.append(markup.picture(figures.png(drawn, 150), caption, alt))
+        content += markup.legend(f"by {by.name}", by.entries()) + markup.grid(pictures)
+    return Section("maps", "Slices in space", description, content)
+
+
+def map_colourings(material: Material) -> list[figures.Colouring]:
+    """Labels where there are any; clusters too where a slice has none."""
+    labels = material.labels
+    if labels is None:
+        return [material.clusters]
+    bare = any((labels.values[cells] == None).all() for cells in material.samples.values())  # noqa: E711
+    return [labels, material.clusters] if bare else [labels]
+
+
+def alignment(material: Material) -> Section:
+    """Each slice over its reference, before and after, and the motion found."""
+    description = (
+        "Each slice (orange) over the slice it was aligned to (grey): as it came, "
+        "put over its middle, and after the rotation and shift found from cells that "
+        "are each other's neighbours in LLOKI space."
+    )
+    table = material.transforms
+    if table is None or "spatial_aligned" not in material.data.obsm:
+        content = absent("alignment", "No transforms.csv, or no aligned coordinates, were given.")
+        return Section("alignment", "Alignment", description, content)
+    moved = table[table["sample"].astype(str) != table["reference"].astype(str)]
+    pictures = [
+        markup.picture(
+            figures.png(figures.alignment_single(*pair), 150), f"{sample} over {reference}",
+            f"Slice {sample} over {reference} before and after alignment", wide=True,
+        )
+        for (sample, reference), pair in aligned_pairs(material).items()
+    ]  # fmt: skip
+    moved = moved.assign(rotation=[turn(row) for row in moved.to_dict("records")])
+    kept = [name for name in moved if not re.fullmatch(r"r\d\d|t[xyz]", name)]
+    kept = [name for name in kept if moved[name].notna().any()]
+    rows = [[row[name] for name in kept] for row in moved.to_dict("records")]
+    titles = [TRANSFORM_TITLES.get(name, name) for name in kept]
+    content = markup.grid(pictures, 2) + markup.table(titles, rows)
+    left = moved.loc[moved["method"] == "identity", "sample"].tolist()
+    if left:
+        content = markup.paragraph(f"Left where they were: {', '.join(left)}.", "missing") + content
+    return Section("alignment", "Alignment", description, content)
+
+
+def aligned_pairs(material: Material) -> dict[tuple[str, str], tuple[np.ndarray, ...]]:
+    """Coordinates by (sample, reference): of the reference, of the sample before and after.
+
+    Before alignment the sample is put over the middle of the reference: frames are arbitrary.
+    Samples that were not moved (method identity) are left out.
+    """
+    before, after = material.data.obsm["spatial"], material.data.obsm["spatial_aligned"]
+    pairs = {}
+    columns = material.transforms[["sample", "reference", "method"]].astype(str)
+    for sample, reference, method in columns.to_numpy():
+        if method != "identity" and {sample, reference} <= set(material.samples):
+            here, there = material.samples[sample], material.samples[reference]
+            centred = before[here] + before[there].mean(axis=0) - before[here].mean(axis=0)
+            pairs[sample, reference] = before[there], centred, after[here]
+    return pairs
+
+
+def turn(row: Mapping[str, float]) -> str | None:
+    """The rotation of a row of transforms.csv in degrees, with the mirror image if it is one."""
+    try:
+        r00, r01, r10, r11 = (float(row[name]) for name in ("r00", "r01", "r10", "r11"))
+    except (KeyError, ValueError):
+        return None
+    mirrored = ", mirrored" if r00 * r11 - r01 * r10 < 0 else ""
+    return f"{np.degrees(np.arctan2(r10, r00)):.1f}°{mirrored}"
+
+
+SECTIONS = (slices, umaps, scores, maps, alignment)

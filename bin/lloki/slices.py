@@ -1,0 +1,273 @@
+"""The one reader and writer of AnnData files; what is wrong with a file is said here."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zlib
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from lloki.cli import InputError
+from lloki.genes import match_keys
+
+
+def read_h5ad(path: str | Path) -> ad.AnnData:
+    """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = ad.read_h5ad(path)
+    except Exception as error:
+        reason = f"not a readable AnnData file ({type(error).__name__})"
+        raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+    if data.n_obs == 0:
+        raise InputError(path, "it holds no cells", "leave this sample out")
+    for names, what in ((data.obs_names, "cell"), (data.var_names, "gene")):
+        if not names.is_unique:
+            name = names[names.duplicated()][0]
+            raise InputError(
+                path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
+            )
+    return data
+
+
+def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
+    """Read a file with expression: X becomes CSR float32, checked to be finite and not negative.
+
+    With `spatial`, obsm['spatial'] must hold 2 or 3 finite coordinates a cell (micrometres).
+    """
+    data = read_h5ad(path)
+    data.X = check_matrix(data.X, path)
+    if spatial:
+        data.obsm["spatial"] = check_coordinates(data.obsm.get("spatial"), path)
+    return data
+
+
+def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
+    """The matrix as CSR float32 without stored zeros; InputError on NaN or negative values."""
+    if matrix is None or 0 in matrix.shape:
+        raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
+    matrix = sp.csr_matrix(matrix, dtype=np.float32)
+    if not np.isfinite(matrix.data).all():
+        raise InputError(where, "the expression has NaN or infinite values", "replace or drop them")
+    if (matrix.data < 0).any():
+        raise InputError(
+            where, "the expression has negative values", "give raw counts or log-normalised values"
+        )
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return matrix
+
+
+def check_coordinates(coordinates: object, where: object) -> np.ndarray:
+    """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite."""
+    if coordinates is None:
+        raise InputError(where, "obsm['spatial'] is missing", "put the cells' coordinates there")
+    try:
+        coordinates = np.asarray(coordinates, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(where, "obsm['spatial'] holds no numbers", "give 2 or 3 columns") from None
+    if coordinates.ndim != 2 or coordinates.shape[1] not in (2, 3):
+        raise InputError(
+            where, f"obsm['spatial'] has shape {coordinates.shape}", "give 2 or 3 columns"
+        )
+    if not np.isfinite(coordinates).all():
+        raise InputError(where, "obsm['spatial'] has NaN or infinite values", "drop those cells")
+    return coordinates
+
+
+def is_counts(matrix: sp.csr_matrix) -> bool:
+    """Whether every value is a whole number, as raw counts are."""
+    return bool((matrix.data == np.rint(matrix.data)).all())
+
+
+def log_normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Scale each cell to the median total of all cells, then log1p. Cells need a count each."""
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    scaled = sp.diags_array(np.median(totals) / totals) @ counts
+    return sp.csr_matrix(scaled.log1p(), dtype=np.float32)
+
+
+def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
+    """Read a slice from two tables (CSV or TSV, also gzipped), both with cell names first.
+
+    The counts table has one column a gene, the coordinates table two or three columns of numbers.
+    """
+    table, places = _read_table(counts), _read_table(coordinates)
+    if places.shape[1] not in (2, 3):
+        raise InputError(
+            coordinates,
+            f"it has {places.shape[1]} columns of numbers",
+            "leave 2 or 3: x, y (and z)",
+        )
+    missing = table.index.difference(places.index)
+    if len(missing):
+        raise InputError(
+            coordinates,
+            f"cell {missing[0]!r} of {Path(counts).name} has no coordinates",
+            "both tables need the same cell names in their first column",
+        )
+    data = ad.AnnData(
+        sp.csr_matrix(table.to_numpy(dtype=np.float32)),
+        obs=pd.DataFrame(index=table.index.astype(str)),
+        var=pd.DataFrame(index=table.columns.astype(str)),
+    )
+    places = places.loc[table.index].to_numpy(dtype=np.float64)
+    if not np.isfinite(places).all():
+        raise InputError(coordinates, "it has NaN or infinite values", "drop those cells")
+    data.obsm["spatial"] = places
+    return data
+
+
+def _read_table(path: str | Path) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    separator = "\t" if ".tsv" in Path(path).name or ".txt" in Path(path).name else ","
+    try:
+        # The header apart: pandas would rename a second column of a name, and take 007 for 7.
+        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+        table = pd.read_csv(
+            path, sep=separator, header=None, skiprows=1, index_col=0, dtype={0: str}
+        )
+        table.index.name = None
+        table.columns = header.to_numpy()[len(header) - table.shape[1] :]  # R leaves out a corner
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise InputError(path, f"not a readable table ({error})", "give CSV or TSV") from None
+    if table.empty:
+        raise InputError(path, "the table has no cells or no columns", "cell names come first")
+    for name, kind in table.dtypes.items():
+        if not pd.api.types.is_numeric_dtype(kind):
+            raise InputError(path, f"column {name!r} is not numeric", "drop or mend that column")
+    for names, what in ((table.index, "cell"), (table.columns, "gene")):
+        if not names.is_unique:
+            name = names[names.duplicated()][0]
+            raise InputError(path, f"{what} name {name!r} occurs more than once", "make it unique")
+    return table
+
+
+def panel_name(technology: str, genes: object) -> str:
+    """The default name of a panel: the technology and a hash of its genes, whatever their order."""
+    text = "\n".join(sorted(match_keys(genes)))
+    return f"{technology}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def prepare(
+    data: ad.AnnData,
+    where: object,
+    *,
+    sample: str,
+    technology: str,
+    panel: str | None = None,
+    organism: str | None = None,
+    spatial_unit_um: float = 1.0,
+    normalized: bool = False,
+) -> ad.AnnData:
+    """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
+
+    Counts come from layers['counts'] if that is there, else from X. Cells without any count are
+    dropped. InputError if values are not counts (without `normalized`) or no cell is left.
+    """
+    coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
+    source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
+    matrix = check_matrix(data.X if source == "X" else data.layers["counts"], where)
+    if not normalized and not is_counts(matrix):
+        raise InputError(
+            where,
+            f"{source} holds values that are not whole counts",
+            "give raw counts, or --normalized if they are log-normalised already",
+        )
+    filled = np.diff(matrix.indptr) > 0
+    if not filled.any():
+        raise InputError(where, "no cell has any count", "check the file")
+    matrix = matrix[filled]
+    obs = data.obs.loc[filled].copy()
+    obs.index = f"{sample}:" + obs.index.astype(str)
+    obs["sample"], obs["technology"] = sample, technology
+    obs["panel"] = panel or panel_name(technology, data.var_names)
+    for column in ("sample", "technology", "panel"):
+        obs[column] = obs[column].astype("category")
+    prepared = ad.AnnData(
+        matrix if normalized else log_normalise(matrix),
+        obs=obs,
+        var=data.var[[]].copy(),
+        obsm={"spatial": coordinates[filled]},
+        layers={} if normalized else {"counts": matrix},
+    )
+    record(
+        prepared,
+        "prepare_slice",
+        source=Path(str(where)).name,
+        values=source,
+        normalisation="as given" if normalized else "median total, log1p",
+        organism=organism,
+        spatial_unit_um=spatial_unit_um,
+        cells_read=data.n_obs,
+        cells_dropped=int((~filled).sum()),
+    )
+    return prepared
+
+
+def read_reference(path: str | Path) -> ad.AnnData:
+    """Read an scRNA-seq reference; X becomes log-normalised (raw counts are recognised as such).
+
+    Cells without any count are dropped.
+    """
+    data = read_expression(path)
+    filled = np.diff(data.X.indptr) > 0
+    if not filled.any():
+        raise InputError(path, "no cell has any count", "check the file")
+    data = data[filled].copy()
+    if is_counts(data.X):
+        data.X = log_normalise(data.X)
+    return data
+
+
+def read_embedding(path: str | Path, *keys: str) -> ad.AnnData:
+    """Read a file with obsm[key] for all keys; InputError if one is missing or not finite."""
+    data = read_h5ad(path)
+    for key in keys:
+        if key not in data.obsm:
+            raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
+        if not np.isfinite(data.obsm[key]).all():
+            raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
+    return data
+
+
+def without_expression(data: ad.AnnData) -> ad.AnnData:
+    """The cells alone: obs, coordinates and provenance, no genes."""
+    keep = {"spatial": data.obsm["spatial"]} if "spatial" in data.obsm else {}
+    return ad.AnnData(obs=data.obs.copy(), obsm=keep, uns={"lloki": data.uns.get("lloki", {})})
+
+
+def sample_name(data: ad.AnnData, path: str | Path) -> str:
+    """The sample of a slice that an earlier stage wrote; InputError if there is none."""
+    if "sample" not in data.obs:
+        raise InputError(path, "obs['sample'] is missing", "prepare it with prepare_slice.py first")
+    return str(data.obs["sample"].iloc[0])
+
+
+def embedder(data: ad.AnnData) -> str:
+    """What made obsm['X_lloki_fp']: the embedder's name and its model's hash, or 'unknown'."""
+    notes = data.uns.get("lloki", {}).get("embedding", {})
+    model = notes.get("model_sha256", notes.get("checkpoint_sha256", ""))
+    return f"{notes.get('embedder', 'unknown')} {str(model)[:8]}".strip()
+
+
+def record(data: ad.AnnData, stage: str, **decisions: object) -> None:
+    """Note in uns['lloki'][stage] what a stage decided (text, numbers, lists of them)."""
+    notes = dict(data.uns.get("lloki", {}))
+    notes[stage] = {key: value for key, value in decisions.items() if value is not None}
+    data.uns["lloki"] = notes
+
+
+def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
+    """Write an AnnData, lightly compressed."""
+    data.write_h5ad(path, compression="gzip", compression_opts=1)

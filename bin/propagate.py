@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Impute missing genes by propagation on the graph of a slice, then denoise the result."""
+
+from pathlib import Path
+
+import click
+
+from lloki import __version__
+from lloki.cli import InputError, Run, stage
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="propagate")
+def main() -> None:
+    """Impute missing genes by propagation on the graph of a slice, then denoise the result."""
+
+
+@stage("impute")
+@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@click.option("--graph", required=True, help="Its graph: SAMPLE.graph.npz.")
+@click.option("--targets", required=True, help="Its target sparsities: SAMPLE.targets.csv.")
+@click.option("--output", required=True, help="The slice to write: SAMPLE.imputed.h5ad.")
+@click.option("--max-iter", type=click.IntRange(1), default=40, help="Most steps.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=1e-4,
+    help="Stop when the matrix changes less in a step (relative).",
+)
+@click.option("--thin", is_flag=True, help="Cut cells above their target down to it.")
+def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -> None:
+    """Fill each cell from its neighbours up to its target sparsity (Eq. 2)."""
+    import numpy as np
+
+    from lloki import propagation, slices, sparsity
+
+    data = slices.read_expression(input)
+    weights = _read_graph(graph, data, input)
+    limits = _read_targets(targets, data, input)
+    held = np.diff(data.X.indptr)
+    observed = propagation.thin(data.X, limits) if thin else data.X
+    with run.progress(max_iter, "propagation") as progress:
+        result = propagation.impute(
+            observed,
+            weights,
+            limits,
+            max_iter,
+            tolerance,
+            report=lambda change: progress.update(1, f"(change {change:.1e})"),
+        )
+    if result.stopped_by == "max_iter":
+        run.warn(f"{input}: stopped after {max_iter} steps, before it settled")
+    imputed = result.matrix.nnz - observed.nnz
+    if not imputed and (held >= limits).all():
+        run.warn(f"{input}: every cell holds its target or more already, so nothing was imputed")
+    run.report(
+        sample=slices.sample_name(data, input),
+        cells=data.n_obs,
+        genes=data.n_vars,
+        values_imputed=imputed,
+        iterations=result.iterations,
+        stopped_by=result.stopped_by,
+        cells_at_target=int(result.at_target.sum()),
+        cells_above_target=int((held > limits).sum()),
+        cells_thinned=int((np.diff(observed.indptr) < held).sum()),
+        nonzero_fraction_before=_filled(data.X),
+        nonzero_fraction_after=_filled(result.matrix),
+        nonzero_fraction_target=float(limits.mean() / data.n_vars),
+        sparsity_after=sparsity.summary(sparsity.sparsity(result.matrix)),
+    )
+    _write(
+        run,
+        data,
+        result.matrix,
+        output,
+        "impute",
+        iterations=result.iterations,
+        stopped_by=result.stopped_by,
+        thin=thin,
+    )
+
+
+@stage("denoise")
+@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@click.option("--imputed", required=True, help="The same slice imputed: SAMPLE.imputed.h5ad.")
+@click.option("--graph", required=True, help="Graph of the imputed: SAMPLE.imputed.graph.npz.")
+@click.option("--output", required=True, help="The slice to write: SAMPLE.denoised.h5ad.")
+@click.option(
+    "--alpha", type=click.FloatRange(0, 1), default=0.05, help="Weight of the neighbours."
+)
+@click.option(
+    "--diffuse",
+    type=click.Choice(["imputed", "original"]),
+    default="imputed",
+    help="The matrix that is smoothed.",
+)
+@click.option(
+    "--support",
+    type=click.Choice(["imputed", "all"]),
+    default="imputed",
+    help="Genes a cell may hold: those it holds imputed, or all.",
+)
+def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support) -> None:
+    """Smooth the imputed slice by one small step on its own graph (Eq. 5)."""
+    from lloki import propagation, slices
+
+    data = slices.read_expression(input)
+    filled = slices.read_expression(imputed)
+    _same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
+    _same_names(data.var_names, filled.var_names, "genes", imputed, input)
+    weights = _read_graph(graph, filled, imputed)
+    result = propagation.denoise(data.X, filled.X, weights, alpha, diffuse, support)
+    run.report(
+        sample=slices.sample_name(data, input),
+        cells=data.n_obs,
+        genes=data.n_vars,
+        nonzero_fraction_before=_filled(data.X),
+        nonzero_fraction_imputed=_filled(filled.X),
+        nonzero_fraction_after=_filled(result),
+    )
+    _write(run, filled, result, output, "denoise", alpha=alpha, diffuse=diffuse, support=support)
+
+
+def _read_graph(path: str, data, source: str):
+    """The graph of `data`, which came from `source`."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        graph = sp.csr_matrix(sp.load_npz(path), dtype=np.float32)
+    except Exception as error:
+        fact = f"not a readable sparse matrix ({type(error).__name__})"
+        raise InputError(path, fact, "make it with build_graph.py") from None
+    if graph.shape != (data.n_obs, data.n_obs):
+        raise InputError(
+            path,
+            f"the graph has shape {graph.shape}, but {source} holds {data.n_obs} cells",
+            "build the graph from this very file",
+        )
+    if not np.isfinite(graph.data).all() or (graph.data < 0).any():
+        raise InputError(path, "weights are negative or not finite", "make it with build_graph.py")
+    return graph
+
+
+def _read_targets(path: str, data, source: str):
+    """N_max of each cell of `data`, which came from `source`."""
+    import numpy as np
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        table = pd.read_csv(path, dtype={"cell_id": str}, keep_default_na=False)
+        cells, limits = table["cell_id"], table["max_nonzero"]
+    except (KeyError, ValueError) as error:
+        raise InputError(path, f"not a table of targets ({error})", "use ot_sparsity.py") from None
+    _same_names(data.obs_names, cells, "cells", path, source)
+    if limits.dtype != np.int64 or not limits.between(0, data.n_vars).all():
+        raise InputError(
+            path,
+            f"max_nonzero is not a whole number from 0 to {data.n_vars} in every row",
+            "make it from this very slice with ot_sparsity.py",
+        )
+    return limits.to_numpy()
+
+
+def _same_names(wanted, found, what: str, path: str, source: str) -> None:
+    if len(wanted) != len(found) or not (wanted == found).all():
+        raise InputError(
+            path,
+            f"its {what} are not those of {source}, in the same order",
+            "make it from this very slice",
+        )
+
+
+def _filled(matrix) -> float:
+    """Share of entries that are not zero."""
+    return matrix.nnz / (matrix.shape[0] * matrix.shape[1])
+
+
+def _write(run: Run, data, matrix, output: str, step: str, **decisions) -> None:
+    from lloki import slices
+
+    data.X = matrix
+    data.layers.pop("counts", None)
+    slices.record(data, step, **decisions)
+    with run.output(output) as temporary:
+        slices.write_h5ad(data, temporary)
+
+
+main.add_command(impute)
+main.add_command(denoise)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Embed cells with a scGPT checkpoint in its official layout."""
+
+from pathlib import Path
+
+import click
+
+from lloki.cli import InputError, Run, stage
+
+ORTHOLOGS = Path(__file__).resolve().parent.parent / "assets" / "orthologs.csv.gz"
+
+
+class BatchSize(click.ParamType):
+    """A number of cells, or 'auto'."""
+
+    name = "N|auto"
+
+    def convert(self, value, param, ctx):
+        """None for 'auto', else the number."""
+        if value == "auto":
+            return None
+        return click.IntRange(1).convert(value, param, ctx)
+
+
+@stage("scgpt_embed")
+@click.option("--input", required=True, help="The slice to embed: SAMPLE.denoised.h5ad.")
+@click.option("--checkpoint", required=True, help="Folder: args.json, vocab.json, best_model.pt.")
+@click.option("--output", required=True, help="The embedding to write: SAMPLE.fp.h5ad.")
+@click.option("--batch-size", type=BatchSize(), default="auto", help="Most cells a batch.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    help="Arithmetic; auto is bf16 on a GPU and fp32 on a CPU.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--organism",
+    type=click.Choice(["human", "mouse"]),
+    help="Species of the gene names.  [default: as the slice was prepared]",
+)
+@click.option("--orthologs", default=str(ORTHOLOGS), help="Table of mouse and human symbols.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(2),
+    default=1200,
+    help="Most tokens a cell; of more genes a random choice is kept.",
+)
+@click.option(
+    "--min-genes-share",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    help="Least share of the panel that the vocabulary has to hold.",
+)
+@click.option("--min-genes", type=click.IntRange(1), default=10, help="Least number of its genes.")
+@click.option(
+    "--empty-cells",
+    type=click.Choice(["error", "zero"]),
+    default="error",
+    help="Cells without a gene to embed: stop, or write zeros and flag them in obs.",
+)
+@click.option("--seed", type=int, default=0, help="For bins of tied values and --max-length.")
+def main(
+    run: Run, input, checkpoint, output, batch_size, precision, device, organism, orthologs,
+    max_length, min_genes_share, min_genes, empty_cells, seed,
+) -> None:  # fmt: skip
+    """Embed each cell of a slice with scGPT: obsm['X_lloki_fp'], rows of unit length."""
+    import numpy as np
+    import torch
+
+    from lloki import genes, slices
+    from lloki.device import choose_device, device_name
+    from lloki.scgpt.checkpoint import read_checkpoint
+    from lloki.scgpt.encoder import Encoder, embed
+
+    where = choose_device(device)
+    if precision == "auto":
+        precision = "bf16" if where.type == "cuda" else "fp32"
+    data = slices.read_expression(input)
+    sample = slices.sample_name(data, input)
+    if organism is None:
+        organism = data.uns.get("lloki", {}).get("prepare_slice", {}).get("organism")
+    model = read_checkpoint(checkpoint)
+    table = {} if organism == "human" else _read_orthologs(orthologs)
+    match = _match(run, data, model.vocabulary, table, min_genes, min_genes_share)
+    matrix = genes.collect_columns(data.X, match)
+    filled = _filled(run, data, matrix, empty_cells)
+    _warn_of_merged(run, data, match)
+
+    click.echo(f"scgpt_embed: {sample} on {device_name(where)}, {precision}", err=True)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    encoder = Encoder(model, match.found, where, dtype)
+    vectors = np.zeros((data.n_obs, model.dim), dtype=np.float32)
+    parts = embed(
+        encoder, matrix[filled], data.obs_names[filled],
+        max_length=max_length, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    with run.progress(len(filled), "cells embedded") as progress:
+        for rows, part in parts:
+            vectors[filled[rows]] = part
+            progress.update(len(rows))
+
+    result = slices.without_expression(data)
+    result.obsm["X_lloki_fp"] = vectors
+    if len(filled) < data.n_obs:
+        result.obs["lloki_empty"] = ~np.isin(np.arange(data.n_obs), filled)
+    folder = Path(checkpoint).resolve().name
+    common = dict(
+        embedder="scgpt", checkpoint=folder, checkpoint_sha256=model.sha256, dim=model.dim,
+        organism=organism, genes=data.n_vars, genes_found=len(match.found),
+        **{f"genes_{rule}": match.count(rule) for rule in ("exact", "ortholog", "case")},
+        precision=precision,
+    )  # fmt: skip
+    missing = data.var_names[[symbol is None for symbol in match.symbols]].tolist()
+    slices.record(
+        result, "embedding", **common, genes_missing=missing, max_length=max_length, seed=seed
+    )
+    tokens = np.minimum(np.diff(matrix.indptr)[filled] + 1, max_length)
+    run.report(
+        sample=sample, **common, share=match.share, cells=data.n_obs,
+        cells_empty=data.n_obs - len(filled), tokens_median=float(np.median(tokens)),
+        tokens_max=int(tokens.max()), device=device_name(where),
+    )  # fmt: skip
+    with run.output(output) as temporary:
+        slices.write_h5ad(result, temporary)
+
+
+def _match(run: Run, data, vocabulary, table, min_genes: int, min_share: float):
+    """The panel's genes in the vocabulary; InputError if they are too few to tell cells apart."""
+    from lloki import genes
+
+    path = run.options["input"]
+    if genes.ensembl_share(data.var_names) > 0.5:
+        raise InputError(
+            path, f"its genes are Ensembl ids such as {data.var_names[0]}",
+            "put gene symbols into var_names and prepare the slice again",
+        )  # fmt: skip
+    match = genes.match_vocabulary(data.var_names, vocabulary, table)
+    if len(match.found) < min_genes or match.share < min_share:
+        raise InputError(
+            path, f"the checkpoint knows {len(match.found)} of its {data.n_vars} genes",
+            "check species and gene names, or lower --min-genes-share or --min-genes",
+        )  # fmt: skip
+    return match
+
+
+def _warn_of_merged(run: Run, data, match) -> None:
+    merged = [f"{s}: {', '.join(data.var_names[i])}" for s, i in match.merged.items()]
+    if merged:
+        listed = "; ".join(merged[:5]) + ("; ..." if len(merged) > 5 else "")
+        run.warn(f"columns that share a gene of the vocabulary were added up ({listed})")
+
+
+def _filled(run: Run, data, matrix, empty_cells: str):
+    """Rows of the cells that express a gene of the vocabulary."""
+    import numpy as np
+
+    counts = np.diff(matrix.indptr)
+    empty = data.obs_names[counts == 0]
+    if len(empty) and (empty_cells == "error" or len(empty) == data.n_obs):
+        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        raise InputError(
+            run.options["input"], f"{len(empty)} cells express no gene of the vocabulary ({names})",
+            "drop them, or use --empty-cells zero" if len(empty) < data.n_obs else "drop them",
+        )  # fmt: skip
+    if len(empty):
+        run.warn(f"{len(empty)} cells express no gene of the vocabulary: their vectors are zero")
+    return np.flatnonzero(counts)
+
+
+def _read_orthologs(path: str) -> dict[str, str]:
+    """Mouse symbol to human symbol."""
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise InputError(path, "no such table of orthologs", "check --orthologs")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return dict(zip(table["mouse"], table["human"], strict=True))
+    except (ValueError, KeyError, OSError, EOFError):
+        raise InputError(
+            path, "not a table with the columns mouse and human", "give CSV, also gzipped"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()

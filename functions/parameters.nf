@@ -1,0 +1,179 @@
+/*
+ * Parameters: nextflow_schema.json is the one list of them; here they are checked, explained, and turned
+ * into options of the scripts.
+ */
+
+/** Every parameter of the schema, by name and in its order. */
+def schema_properties() {
+    return schema_groups().collectEntries { group -> group.properties }
+}
+
+def schema_groups() {
+    def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/nextflow_schema.json").toFile())
+    return schema['$defs'].values()
+}
+
+/** Stop with every fault of the parameters at once. */
+def check_parameters(Map given) {
+    def faults = parameter_faults(given)
+    if (faults) {
+        error(fault_list('the parameters', faults) + '\n`nextflow run . --help` lists the parameters')
+    }
+}
+
+def parameter_faults(Map given) {
+    def known = schema_properties()
+    def required = schema_groups().collectMany { group -> group.required ?: [] }
+    def unknown = given.keySet().findAll { name -> !known.containsKey(name) }
+    def faults = unknown.collect { name -> "--${name}: no such parameter${suggestion(name, known.keySet(), '--')}" }
+    known.each { name, property ->
+        def value = given[name]
+        def fault = value == null ? null : value_fault(property, value)
+        if (fault) {
+            faults << "--${name} ${value}: ${fault}${property.errorMessage ? "; ${property.errorMessage}" : ''}"
+        }
+        else if (value == null && name in required) {
+            faults << "--${name}: missing; ${property.errorMessage ?: property.description}"
+        }
+        else if (value != null && property.exists && !file(value.toString()).exists()) {
+            faults << "--${name} ${value}: no such file or folder; check the path"
+        }
+    }
+    if (given.embedder == 'scgpt' && !given.scgpt_checkpoint) {
+        faults << '--scgpt_checkpoint: missing; --embedder scgpt needs the folder of a checkpoint'
+    }
+    return faults
+}
+
+/** What is wrong with a value by its JSON schema (type, enum, pattern, limits); null if nothing is. */
+def value_fault(Map property, value) {
+    def text = value.toString()
+    def number = text.isNumber() ? text.toBigDecimal() : null
+    if (property.type == 'boolean') {
+        return text in ['true', 'false'] ? null : 'not true or false'
+    }
+    if (value instanceof Boolean) {
+        return 'it needs a value'
+    }
+    if (property.type == 'integer' && !text.isInteger()) {
+        return 'not a whole number'
+    }
+    if (property.type == 'number' && number == null) {
+        return 'not a number'
+    }
+    if (property['enum'] && !(text in property['enum'])) {
+        return "not one of ${property['enum'].join(', ')}${suggestion(text, property['enum'], '')}"
+    }
+    if (property.pattern && !(text =~ property.pattern).find()) {
+        return 'not of the right form'
+    }
+    if (property.minimum != null && number < property.minimum) {
+        return "less than ${property.minimum}"
+    }
+    if (property.exclusiveMinimum != null && number <= property.exclusiveMinimum) {
+        return "not more than ${property.exclusiveMinimum}"
+    }
+    if (property.maximum != null && number > property.maximum) {
+        return "more than ${property.maximum}"
+    }
+    return null
+}
+
+/** `; did you mean NAME?` for the known name that is nearest, or nothing when none is near. */
+def suggestion(String word, known, String prefix) {
+    def same = known.find { name -> bare(name) == bare(word) }
+    def near = same ? [same] : known.toList().closest(word)
+    return near ? "; did you mean ${prefix}${near.first()}?" : ''
+}
+
+def bare(String name) {
+    return name.toLowerCase().replaceAll('[^a-z0-9]', '')
+}
+
+def fault_list(String where, List faults) {
+    def count = faults.size() == 1 ? 'a fault' : "${faults.size()} faults"
+    return "${count} in ${where}; no task was started\n" + faults.collect { fault -> "  ${fault}" }.join('\n')
+}
+
+/** All parameters as they hold in this run, defaults filled in, as JSON. */
+def parameters_json(Map given) {
+    def all = schema_properties()
+        .findAll { name, _property -> !(name in ['help', 'version']) }
+        .collectEntries { name, property -> [name, given[name] != null ? given[name] : property['default']] }
+    return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(all)) + '\n'
+}
+
+/** The grouped help of all parameters that are not hidden. */
+def help_text(String version) {
+    def groups = schema_groups().collect { group ->
+        def required = group.required ?: []
+        def lines = group.properties
+            .findAll { _name, property -> !property.hidden }
+            .collect { name, property -> help_line(name, property, name in required) }
+        return (["${group.title}"] + lines).join('\n')
+    }
+    return """\
+nf-lloki ${version}: integrate spatial transcriptomics slices across technologies and gene panels
+
+  nextflow run . --input samplesheet.csv --reference reference.h5ad --outdir results
+
+${groups.join('\n\n')}
+"""
+}
+
+def help_line(String name, Map property, boolean required) {
+    def kind = property['enum'] ? property['enum'].join('|') : property.type
+    def note = required ? ' [required]' : property['default'] == null ? '' : " [default: ${property['default']}]"
+    return "  ${"--${name}".padRight(24)} ${property.description}${note} (${kind})"
+}
+
+/**
+ * The two things about a script that its files do not say:
+ *   options  the command-line options the user set; the rest is left to the script's defaults
+ *   library  digest of bin/lloki, which the task's hash would not see otherwise
+ *
+ * nextflow_schema.json says, under "options", which parameter is which option of which script.
+ */
+def stage(String script, Map more = [:]) {
+    def given = schema_properties()
+        .findAll { name, property -> property.options?.get(script) && params[name] != null }
+        .collectEntries { name, property ->
+            def value = params[name]
+            [property.options[script], property.separator ? value.toString().tokenize(property.separator)*.trim() : value]
+        }
+    return [options: command_line(given + more), library: library_digest()]
+}
+
+/** Options as the shell reads them: a list repeats its option, `--on/--off` takes a truth value. */
+def command_line(Map options) {
+    return options
+        .collectMany { option, value -> (value instanceof List ? value : [value]).collect { one -> [option, one] } }
+        .collect { option, value -> command_line_option(option.tokenize('/'), value) }
+        .findAll { text -> text }
+        .join(' ')
+}
+
+def command_line_option(List names, value) {
+    if (value == null) {
+        return ''
+    }
+    if (value.toString() in ['true', 'false']) {
+        return value.toString() == 'true' ? names[0] : (names[1] ?: '')
+    }
+    return "${names[0]} ${quoted(value)}"
+}
+
+def quoted(value) {
+    def text = value.toString()
+    return text ==~ /[\w.,:@%+=\/-]+/ ? text : "'" + text.replace("'", "'\\''") + "'"
+}
+
+def library_digest() {
+    return files("${projectDir}/bin/lloki/**")
+        .findAll { path -> !path.toString().contains('__pycache__') }
+        .sort { path -> path.toString() }
+        .collect { path -> path.name + path.bytes.md5() }
+        .join()
+        .md5()
+        .take(12)
+}

@@ -1,0 +1,136 @@
+/*
+ * The samplesheet: assets/schema_input.json says what a row holds; all its faults are told at once.
+ */
+
+include { fault_list ; suggestion ; value_fault } from './parameters'
+
+/**
+ * Rows of the samplesheet as [meta, input, coordinates, reference].
+ *
+ * A relative path is looked for beside the samplesheet, then in the folder of the launch.
+ * Stops with every fault of every row, each with its line, column and remedy.
+ */
+def read_samplesheet(sheet, default_reference) {
+    def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/assets/schema_input.json").toFile()).items
+    def (rows, faults) = sheet_rows(sheet, schema, default_reference)
+    faults += rows.collectMany { row -> row_faults(row, schema, sheet, default_reference) }
+    faults += repeated_samples(rows)
+    if (faults) {
+        error(fault_list("samplesheet ${sheet}", faults.sort { fault -> fault[0] }.collect { fault -> fault[1] }))
+    }
+    return rows.collect { row ->
+        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um'].collectEntries { name -> [name, row[name] ?: null] }
+        [
+            [id: row.sample] + meta,
+            resolve_path(row.input, sheet),
+            row.coordinates ? resolve_path(row.coordinates, sheet) : [],
+            row.reference ? resolve_path(row.reference, sheet) : file(default_reference),
+        ]
+    }
+}
+
+/** Rows as maps of column to text, with `_line`, and the faults of the header and of the rows' form. */
+def sheet_rows(sheet, Map schema, default_reference) {
+    def lines = sheet.getText('UTF-8').replace('\uFEFF', '').split(/\r\n|\n|\r/, -1).toList()
+    def numbered = lines.withIndex().collect { line, index -> [index + 1, line] }.findAll { _number, line -> line.trim() }
+    if (!numbered) {
+        return [[], [fault(1, null, 'the file is empty', 'give a header and a row for each slice')]]
+    }
+    def header = csv_fields(numbered[0][1]) ?: []
+    def faults = header_faults(numbered[0][0], header, schema, default_reference)
+    if (numbered.size() == 1) {
+        faults << fault(numbered[0][0], null, 'no row follows the header', 'give a row for each slice')
+    }
+    def rows = []
+    numbered.drop(1).each { number, line ->
+        def fields = csv_fields(line)
+        if (fields == null) {
+            faults << fault(number, null, 'a quote is not closed', 'quote a whole field, and double a quote inside it')
+        }
+        else if (fields.size() != header.size()) {
+            faults << fault(number, null, "${fields.size()} fields, the header has ${header.size()}", 'add or remove commas')
+        }
+        else {
+            rows << [header, fields].transpose().collectEntries() + [_line: number]
+        }
+    }
+    return [rows, faults]
+}
+
+/** Fields of a line of CSV, trimmed and without their quotes; null if a quote is out of place. */
+def csv_fields(String line) {
+    def matches = ("${line}," =~ /\s*("(?:[^"]|"")*"|[^",]*)\s*,/).collect { match -> match }
+    if (matches.collect { match -> match[0] }.join() != "${line},".toString()) {
+        return null
+    }
+    return matches.collect { match ->
+        def field = match[1].trim()
+        field.startsWith('"') ? field[1..-2].replace('""', '"').trim() : field
+    }
+}
+
+def header_faults(int line, List header, Map schema, default_reference) {
+    def known = schema.properties.keySet()
+    def missing = schema.required.findAll { name -> !(name in header) }
+    def faults = missing.collect { name -> fault(line, name, 'the column is missing', schema.properties[name].errorMessage) }
+    faults += header.findAll { name -> !(name in known) }.collect { name ->
+        fault(line, name ?: '(no name)', 'no such column', "the columns are ${known.join(', ')}${suggestion(name, known, '')}")
+    }
+    if (!('reference' in header) && !default_reference) {
+        faults << fault(line, 'reference', 'there is no such column and no --reference', 'name a reference for all slices with --reference')
+    }
+    faults += header.countBy { name -> name }.findAll { _name, count -> count > 1 }.collect { name, count ->
+        fault(line, name, "the column is there ${count} times", 'keep one')
+    }
+    return faults
+}
+
+def row_faults(Map row, Map schema, sheet, default_reference) {
+    def faults = schema.properties.findAll { name, _property -> row.containsKey(name) }.collectMany { name, property ->
+        def value = row[name]
+        if (!value) {
+            return name in schema.required ? [fault(row._line, name, 'empty', property.errorMessage)] : []
+        }
+        def wrong = value_fault(property, value)
+        if (wrong) {
+            return [fault(row._line, name, "'${value}' is ${wrong}", property.errorMessage)]
+        }
+        if (property.exists && !path_exists(value, sheet)) {
+            return [fault(row._line, name, "'${value}' does not exist", "give a path beside the samplesheet (${sheet.parent}), below the folder of the launch, or from /")]
+        }
+        return []
+    }
+    def is_table = row.input && row.input ==~ /.*\.(csv|tsv|txt)(\.gz)?/
+    if (is_table && !row.coordinates) {
+        faults << fault(row._line, 'coordinates', 'empty, while input is a table of counts', 'name the table of coordinates')
+    }
+    if (row.coordinates && !is_table) {
+        faults << fault(row._line, 'coordinates', 'given, while input is not a table of counts', 'leave it empty')
+    }
+    if (row.containsKey('reference') && !row.reference && !default_reference) {
+        faults << fault(row._line, 'reference', 'no reference for this slice', 'name one here, or for all slices with --reference')
+    }
+    return faults
+}
+
+def repeated_samples(List rows) {
+    return rows.findAll { row -> row.sample }.groupBy { row -> row.sample }.collectMany { name, same ->
+        same.drop(1).collect { row ->
+            fault(row._line, 'sample', "'${name}' is the name of line ${same[0]._line} too", 'give each slice a name of its own')
+        }
+    }
+}
+
+/** A fault as [line, text], the line to sort by. */
+def fault(int line, column, String fact, String remedy) {
+    return [line, "line ${line}${column ? ", column ${column}" : ''}: ${fact}; ${remedy}".toString()]
+}
+
+def resolve_path(String path, sheet) {
+    def beside = path.contains('://') || path.startsWith('/') ? null : sheet.parent.resolve(path)
+    return beside?.exists() ? beside : file(path)
+}
+
+def path_exists(String path, sheet) {
+    return path.contains('://') || resolve_path(path, sheet).exists()
+}

@@ -1,0 +1,53 @@
+/*
+ * What a process puts around its command line, and the channels it takes.
+ */
+
+/** The first line of every task: which library it runs, one thread a core, a home to write caches to. */
+def prologue(int cpus, Map stage) {
+    def threads = ['OMP', 'OPENBLAS', 'MKL', 'NUMBA'].collect { library -> "${library}_NUM_THREADS=${cpus}" }
+    // Threads that wait must sleep: on shared cores, spinning ones slow each other down many times over.
+    threads << 'OMP_WAIT_POLICY=PASSIVE'
+    return "export LLOKI_LIBRARY=${stage.library} ${threads.join(' ')}; [ -w \"\${HOME:-}\" ] || export HOME=\$PWD"
+}
+
+/** One `--option FILE` for each file. */
+def repeated(String option, files) {
+    return (files instanceof List ? files : [files]).collect { path -> "${option} ${path}" }.join(' ')
+}
+
+/** Files of a channel of [meta, file], gathered in the order of the samples' names. */
+def by_sample(slices) {
+    return slices
+        .toSortedList { one, other -> one[0].id <=> other[0].id }
+        .map { rows -> rows.collect { row -> row[1] } }
+}
+
+/** Files of a channel, gathered in the order of their names, so that a rerun sees the same list. */
+def by_name(files) {
+    return files.toSortedList { one, other -> one.name <=> other.name }
+}
+
+/** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */
+def pipeline_facts() {
+    return [
+        "name=${workflow.manifest.name}",
+        "version=${workflow.manifest.version}",
+        "revision=${workflow.commitId ?: 'unknown'}",
+        "nextflow=${nextflow.version}",
+        "profile=${workflow.profile}",
+        "container_engine=${workflow.containerEngine ?: 'none'}",
+    ]*.toString()
+}
+
+/** Where the results are; or, after a fault in the input, the line that says what to mend. */
+def closing_words() {
+    def folder = file(params.outdir)
+    if (workflow.success) {
+        return "\nReport             ${folder}/report.html\nIntegrated slices  ${folder}/integrated.h5ad"
+    }
+    def message = workflow.errorMessage ?: workflow.errorReport ?: ''
+    if (message.contains('requirement exceeds available')) {
+        return "\n${message}\nTasks can be kept smaller: --max_cpus 2 --max_memory 8.GB"
+    }
+    return workflow.exitStatus == 2 ? "\nFaulty input: ${message.readLines().last()}" : ''
+}

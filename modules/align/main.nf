@@ -1,0 +1,32 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** All slices laid on one of them. */
+process ALIGN {
+    label 'process_medium'
+
+    input:
+    path lloki
+    val stage
+
+    output:
+    path 'aligned/*.lloki.h5ad', arity: '1..*', emit: lloki
+    path 'aligned/transforms.csv', emit: transforms
+    path 'aligned.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    align.py ${repeated('--input', lloki)} \\
+        --output aligned ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" aligned.json > versions.yml
+    """
+
+    stub:
+    """
+    mkdir aligned
+    touch aligned/transforms.csv aligned.json
+    for file in ${lloki}; do touch aligned/\$file; done
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

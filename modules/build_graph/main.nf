@@ -1,0 +1,32 @@
+include { prologue } from '../../functions/task'
+
+/** Graph of a slice's cells: neighbours in expression, weighted by distance in space. */
+process BUILD_GRAPH {
+    tag "${meta.id}"
+    label 'process_low'
+
+    input:
+    tuple val(meta), path(cells)
+    val stage
+
+    output:
+    tuple val(meta), path("*.graph.npz"), emit: graph
+    path '*.graph.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    def name = cells.name.replaceFirst(/(\.slice)?\.h5ad$/, '')
+    """
+    ${prologue(task.cpus, stage)}
+    build_graph.py --input ${cells} \\
+        --output ${name}.graph.npz ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${name}.graph.json > versions.yml
+    """
+
+    stub:
+    def name = cells.name.replaceFirst(/(\.slice)?\.h5ad$/, '')
+    """
+    touch ${name}.graph.npz ${name}.graph.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,31 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** One low-rank model of all slices and references, whatever their panels. */
+process FIT_MOSAIC {
+    label 'process_medium'
+
+    input:
+    path cells
+    path references, stageAs: 'reference?/*'
+    val stage
+
+    output:
+    path 'mosaic', emit: model
+    path 'mosaic.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    fit_mosaic.py ${repeated('--input', cells)} ${repeated('--input', references)} \\
+        --output mosaic ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" mosaic.json > versions.yml
+    """
+
+    stub:
+    """
+    mkdir mosaic
+    touch mosaic/config.json mosaic.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,32 @@
+include { prologue } from '../../functions/task'
+
+/** A slice's cells in the latent space of all slices. */
+process INFER_CAE {
+    tag "${meta.id}"
+    label 'process_low'
+    label 'process_gpu'
+
+    input:
+    tuple val(meta), path(fp)
+    path model, stageAs: 'model'
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.lloki.h5ad"), emit: lloki
+    path "${meta.id}.lloki.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    infer_cae.py --input ${fp} --model ${model} \\
+        --output ${meta.id}.lloki.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.lloki.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.lloki.h5ad ${meta.id}.lloki.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,31 @@
+include { prologue } from '../../functions/task'
+
+/** A slice's cells in the space of a mosaic model. */
+process MOSAIC_EMBED {
+    tag "${meta.id}"
+    label 'process_low'
+
+    input:
+    tuple val(meta), path(cells)
+    path model, stageAs: 'model'
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.fp.h5ad"), emit: fp
+    path "${meta.id}.fp.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    mosaic_embed.py --input ${cells} --model ${model} \\
+        --output ${meta.id}.fp.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.fp.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.fp.h5ad ${meta.id}.fp.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

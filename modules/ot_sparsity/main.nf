@@ -1,0 +1,30 @@
+include { prologue } from '../../functions/task'
+
+/** How full each cell should be, from the reference's distribution. */
+process OT_SPARSITY {
+    tag "${meta.id}"
+    label 'process_low'
+
+    input:
+    tuple val(meta), path(slice), path(reference, stageAs: 'reference/*')
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.targets.csv"), emit: targets
+    path "${meta.id}.targets.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    ot_sparsity.py --input ${slice} --reference ${reference} \\
+        --output ${meta.id}.targets.csv ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.targets.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.targets.csv ${meta.id}.targets.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

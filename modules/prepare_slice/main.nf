@@ -1,0 +1,38 @@
+include { command_line } from '../../functions/parameters'
+include { prologue } from '../../functions/task'
+
+/** Counts and coordinates of one slice, in the form that every later stage reads. */
+process PREPARE_SLICE {
+    tag "${meta.id}"
+    label 'process_single'
+
+    input:
+    tuple val(meta), path(input, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*')
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.slice.h5ad"), emit: slice
+    path "${meta.id}.slice.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    def described = command_line(
+        '--coordinates': coordinates ?: null,
+        '--technology': meta.technology,
+        '--panel': meta.panel,
+        '--organism': meta.organism,
+        '--spatial-unit-um': meta.spatial_unit_um,
+    )
+    """
+    ${prologue(task.cpus, stage)}
+    prepare_slice.py --input ${input} --sample ${meta.id} ${described} \\
+        --output ${meta.id}.slice.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.slice.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.slice.h5ad ${meta.id}.slice.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,59 @@
+include { prologue } from '../../functions/task'
+
+/** Cells filled from their neighbours up to their targets. */
+process IMPUTE {
+    tag "${meta.id}"
+    label 'process_low'
+
+    input:
+    tuple val(meta), path(slice), path(graph), path(targets)
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.imputed.h5ad"), emit: imputed
+    path "${meta.id}.imputed.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    propagate.py impute --input ${slice} --graph ${graph} --targets ${targets} \\
+        --output ${meta.id}.imputed.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.imputed.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.imputed.h5ad ${meta.id}.imputed.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}
+
+/** Imputed cells smoothed by one step on their own graph. */
+process DENOISE {
+    tag "${meta.id}"
+    label 'process_low'
+
+    input:
+    tuple val(meta), path(slice), path(imputed), path(graph)
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.denoised.h5ad"), emit: denoised
+    path "${meta.id}.denoised.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    propagate.py denoise --input ${slice} --imputed ${imputed} --graph ${graph} \\
+        --output ${meta.id}.denoised.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.denoised.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.denoised.h5ad ${meta.id}.denoised.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

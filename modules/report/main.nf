@@ -1,0 +1,39 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** What every stage recorded, scores and pictures, on one page. */
+process REPORT {
+    label 'process_low'
+
+    input:
+    path records
+    path integrated
+    path metrics
+    path history
+    path transforms
+    path versions, name: 'software_versions.yml'
+    path parameters, name: 'parameters.json'
+    path multiqc_config
+    val stage
+
+    output:
+    path 'report.html', emit: html
+    path 'figures/*', emit: figures, optional: true
+    path 'report.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    report.py ${repeated('--input', records)} \\
+        --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
+        --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
+        --output report.html ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" report.json multiqc > versions.yml
+    """
+
+    stub:
+    """
+    touch report.html report.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

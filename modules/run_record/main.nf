@@ -1,0 +1,33 @@
+include { command_line } from '../../functions/parameters'
+include { prologue ; repeated } from '../../functions/task'
+
+/** What was run on what, so that a result can be made again. */
+process RUN_RECORD {
+    label 'process_single'
+
+    input:
+    path records
+    path versions, name: 'versions.yml'
+    path parameters, name: 'parameters.json'
+    val about
+    val stage
+
+    output:
+    path 'run.json', emit: json
+    path 'software_versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    cp -L ${versions} software_versions.yml
+    run_record.py ${repeated('--input', records)} \\
+        --parameters ${parameters} ${command_line('--about': about)} \\
+        --output run.json ${stage.options} ${task.ext.args ?: ''}
+    """
+
+    stub:
+    """
+    cp -L ${versions} software_versions.yml
+    touch run.json
+    """
+}

@@ -1,0 +1,33 @@
+include { prologue } from '../../functions/task'
+
+/** A slice's cells as scGPT sees them. */
+process SCGPT_EMBED {
+    tag "${meta.id}"
+    label 'process_medium'
+    label 'process_gpu'
+
+    input:
+    tuple val(meta), path(cells)
+    path checkpoint, stageAs: 'checkpoint'
+    path orthologs
+    val stage
+
+    output:
+    tuple val(meta), path("${meta.id}.fp.h5ad"), emit: fp
+    path "${meta.id}.fp.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    scgpt_embed.py --input ${cells} --checkpoint ${checkpoint} --orthologs ${orthologs} \\
+        --output ${meta.id}.fp.h5ad ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${meta.id}.fp.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${meta.id}.fp.h5ad ${meta.id}.fp.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,32 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** The conditional autoencoder, trained on all slices. */
+process TRAIN_CAE {
+    label 'process_medium'
+    label 'process_gpu'
+
+    input:
+    path fp
+    val stage
+
+    output:
+    path 'cae', emit: model
+    path 'cae/history.csv', emit: history
+    path 'cae.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    train_cae.py ${repeated('--input', fp)} \\
+        --output cae ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" cae.json > versions.yml
+    """
+
+    stub:
+    """
+    mkdir cae
+    touch cae/config.json cae/history.csv cae.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,159 @@
+"""benchmark.py as a command, on real cells of the demo and on what users get wrong."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import benchmark
+from lloki import graph, integration, metrics, slices
+
+DEMO = Path(__file__).parents[2] / "assets/demo"
+NAMES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """450 real cells as integrate.py writes them; X_lloki has less of each technology's mean."""
+    parts = []
+    for name, technology in NAMES.items():
+        part = slices.read_h5ad(DEMO / f"{name}.h5ad")[::8][:150].copy()
+        parts.append(slices.prepare(part, name, sample=name, technology=technology))
+    joined = ad.AnnData(obs=integration.join_obs([part.obs for part in parts]))
+    genes = integration.shared_genes([part.var_names for part in parts])
+    before = graph.principal_components(integration.shared_expression(parts, genes), 50)
+    means = pd.DataFrame(before).groupby(joined.obs["technology"].to_numpy()).transform("mean")
+    joined.obsm["X_pca_shared"] = before
+    joined.obsm["X_lloki"] = before - 0.8 * means.to_numpy(np.float32)
+    for key in ("X_umap", "X_umap_pca_shared"):
+        joined.obsm[key] = before[:, :2]
+    return joined
+
+
+def run(data, folder, *options):
+    slices.write_h5ad(data, folder / "in.h5ad")
+    (folder / "out").mkdir(exist_ok=True)
+    arguments = ["--input", folder / "in.h5ad", "--output", folder / "out/bench", *options]
+    return CliRunner().invoke(benchmark.main, [str(argument) for argument in arguments])
+
+
+def read(folder):
+    table = pd.read_csv(folder / "out/bench/metrics.csv")
+    assert list(table) == ["embedding", "metric", "group", "value"]
+    return table
+
+
+def refused(result, folder, *words):
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+    assert list((folder / "out").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_scores_and_pictures_of_real_cells(data, tmp_path):
+    done = run(data, tmp_path, "--label-key", "cell_type_coarse")
+    assert done.exit_code == 0, done.output
+    table = read(tmp_path)
+    assert table["embedding"].unique().tolist() == ["X_pca_shared", "X_lloki"]
+    assert table["value"].between(-0.2, 1).all()
+    scores = table.pivot(index="metric", columns="embedding", values="value")
+    assert set(scores.index) == {
+        *metrics.BIO,
+        *metrics.BATCH,
+        *metrics.AGGREGATES,
+        "Label transfer F1",
+    }
+    groups = table.set_index("metric")["group"].to_dict()
+    for aggregate, group in (("Bio conservation", "bio"), ("Batch correction", "batch")):
+        parts = [name for name, of in groups.items() if of == group]
+        assert groups[aggregate] == "aggregate"
+        np.testing.assert_allclose(scores.loc[aggregate], scores.loc[parts].mean())
+    assert scores.loc["PCR comparison", "X_pca_shared"] == 0
+    assert (
+        scores.loc["Batch correction", "X_lloki"] > scores.loc["Batch correction", "X_pca_shared"]
+    )
+    # the same as the library's, on cells that have a type ("Other" is none)
+    kept = (data.obs["cell_type_coarse"] != "Other").to_numpy()
+    space, obs = data.obsm["X_lloki"][kept], data.obs[kept]
+    widths = metrics.silhouettes(space, obs["cell_type_coarse"].astype(str).to_numpy())
+    assert scores.loc["Silhouette label", "X_lloki"] == pytest.approx((widths.mean() + 1) / 2)
+    record = json.loads((tmp_path / "out/bench.json").read_text())
+    assert record["scib_metrics"] == metadata.version("scib-metrics")
+    assert record["cells_labelled"] == kept.sum() < 450
+    for name in ("technology", "cell_type_coarse"):
+        assert (tmp_path / f"out/bench/umap_{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"out/bench/umap_{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_a_sample_of_the_cells_is_the_same_again(data, tmp_path):
+    options = ("--label-key", "cell_type_coarse", "--max-cells", "200", "--embedding", "X_lloki")
+    assert run(data, tmp_path, *options).exit_code == 0
+    first = read(tmp_path)
+    assert json.loads((tmp_path / "out/bench.json").read_text())["cells_scored"] == 200
+    assert run(data, tmp_path, *options).exit_code == 0
+    pd.testing.assert_frame_equal(first, read(tmp_path))
+
+
+def test_without_labels(data, tmp_path):
+    done = run(data, tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "no --label-key" in done.stderr
+    assert set(read(tmp_path)["metric"]) == {"PCR comparison", "iLISI"}
+
+
+def test_labels_that_say_nothing(data, tmp_path):
+    data = data.copy()
+    data.obs["cell_type_coarse"] = "Other"
+    done = run(data, tmp_path, "--label-key", "cell_type_coarse")
+    assert done.exit_code == 0, done.output
+    assert "names 0 cell types" in done.stderr
+    assert set(read(tmp_path)["metric"]) == {"PCR comparison", "iLISI"}
+    data.obs["cell_type_coarse"] = data.obs_names
+    done = run(data, tmp_path, "--label-key", "cell_type_coarse")
+    assert "names 450 cell types for 450 cells" in done.stderr
+
+
+def test_without_a_baseline(data, tmp_path):
+    data = data.copy()
+    del data.obsm["X_pca_shared"]
+    done = run(data, tmp_path, "--embedding", "X_pca_shared", "--embedding", "X_lloki")
+    assert done.exit_code == 0, done.output
+    assert "PCR comparison is left out" in done.stderr
+    assert set(read(tmp_path)["metric"]) == {"iLISI"}
+
+
+def test_one_technology(data, tmp_path):
+    data = data[data.obs["technology"] == "Xenium"].copy()
+    done = run(data, tmp_path, "--label-key", "cell_type_coarse", "--embedding", "X_lloki")
+    assert done.exit_code == 0, done.output
+    assert "nothing to mix" in done.stderr
+    assert set(read(tmp_path)["group"]) == {"bio", "aggregate"}
+
+
+def test_what_users_get_wrong(data, tmp_path):
+    refused(
+        run(data, tmp_path, "--embedding", "X_scvi"), tmp_path, "'X_scvi'", "it has: ", "X_lloki"
+    )
+    refused(run(data, tmp_path, "--label-key", "type"), tmp_path, "'type'", "cell_type_coarse")
+    refused(run(data, tmp_path, "--batch-key", "batch"), tmp_path, "'batch'", "technology")
+    broken = data.copy()
+    broken.obsm["X_lloki"][0, 0] = np.inf
+    refused(run(broken, tmp_path), tmp_path, "in.h5ad", "X_lloki", "infinite")
+    broken = data.copy()
+    broken.obs["technology"] = [None, *data.obs["technology"][1:]]
+    refused(run(broken, tmp_path), tmp_path, "technology", "missing values")
+    broken = data.copy()
+    for key in list(broken.obsm):
+        del broken.obsm[key]
+    refused(run(broken, tmp_path), tmp_path, "in.h5ad", "no embedding")
+    (tmp_path / "in.h5ad").unlink()
+    arguments = ["--input", str(tmp_path / "in.h5ad"), "--output", str(tmp_path / "out/bench")]
+    refused(CliRunner().invoke(benchmark.main, arguments), tmp_path, "no such file")

@@ -1,0 +1,335 @@
+"""prepare_slice.py on real slices in every accepted form, and on everything it has to refuse."""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from click.testing import CliRunner
+
+BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
+sys.path.insert(0, str(BIN))
+
+import prepare_slice  # noqa: E402
+
+
+def call(path, out, *arguments, sample="one"):
+    arguments = ["--input", path, "--output", out, "--sample", sample, *arguments]
+    if "--technology" not in arguments:
+        arguments += ["--technology", "osmFISH"]
+    return CliRunner().invoke(prepare_slice.main, [str(a) for a in arguments])
+
+
+def prepared(path, out, *arguments) -> ad.AnnData:
+    result = call(path, out, *arguments)
+    assert result.exit_code == 0, result.output
+    return ad.read_h5ad(out)
+
+
+def refused(result, *words):
+    """Exit code 2 and one line on standard error that says these words."""
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("prepare_slice: "), result.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "one.slice.h5ad"
+
+
+@pytest.fixture(scope="module")
+def demo() -> ad.AnnData:
+    return ad.read_h5ad(DEMO / "osmfish.h5ad")
+
+
+@pytest.fixture
+def small(demo) -> ad.AnnData:
+    return demo[:40].copy()
+
+
+def saved(data: ad.AnnData, path: Path) -> Path:
+    data.write_h5ad(path)
+    return path
+
+
+def tables(data: ad.AnnData, folder: Path, kind: str) -> tuple[Path, Path]:
+    folder.mkdir(exist_ok=True)
+    separator = "\t" if "tsv" in kind or "txt" in kind else ","
+    counts = pd.DataFrame(data.X.toarray().astype(int), data.obs_names, data.var_names)
+    places = pd.DataFrame(data.obsm["spatial"], data.obs_names, ["x", "y"])[::-1]
+    paths = folder / f"counts.{kind}", folder / f"coordinates.{kind}"
+    for table, path in zip((counts, places), paths, strict=True):
+        table.to_csv(path, sep=separator)
+    return paths
+
+
+def test_a_real_slice_keeps_its_cells_counts_and_labels(demo, out):
+    data = prepared(DEMO / "osmfish.h5ad", out, "--organism", "mouse", "--label-key", "cell_type")
+    assert list(data.obs_names) == [f"one:{name}" for name in demo.obs_names]
+    assert list(data.var_names) == list(demo.var_names)
+    np.testing.assert_array_equal(data.layers["counts"].toarray(), demo.X.toarray())
+    np.testing.assert_array_equal(data.obsm["spatial"], demo.obsm["spatial"].astype(float))
+    totals = demo.X.toarray().sum(axis=1, keepdims=True)
+    expected = np.log1p(demo.X.toarray() / totals * np.median(totals))
+    np.testing.assert_allclose(data.X.toarray(), expected, rtol=1e-5)
+    assert sp.isspmatrix_csr(data.X) and data.X.dtype == np.float32
+    assert data.obsm["spatial"].dtype == np.float64
+    assert list(data.obs["cell_type"]) == list(demo.obs["cell_type"])
+    assert set(data.obs["sample"]) == {"one"} and set(data.obs["technology"]) == {"osmFISH"}
+    notes = data.uns["lloki"]["prepare_slice"]
+    assert notes["source"] == "osmfish.h5ad" and notes["organism"] == "mouse"
+
+
+def test_the_json_says_what_was_done(demo, out):
+    prepared(DEMO / "osmfish.h5ad", out)
+    record = json.loads((out.parent / "one.slice.json").read_text())
+    assert record["stage"] == "prepare_slice" and record["sample"] == "one"
+    assert (record["cells"], record["genes"]) == demo.shape and record["cells_dropped"] == 0
+    assert record["nonzero_fraction"] == pytest.approx(demo.X.nnz / np.prod(demo.shape))
+    assert record["parameters"]["technology"] == "osmFISH" and record["warnings"] == []
+    assert len(record["input_sha256"]) == 64 and record["versions"]["anndata"]
+    assert {p.name for p in out.parent.iterdir()} == {"one.slice.h5ad", "one.slice.json"}
+
+
+def test_the_same_input_gives_the_same_file(out):
+    prepared(DEMO / "osmfish.h5ad", out)
+    first = out.read_bytes()
+    prepared(DEMO / "osmfish.h5ad", out)
+    assert out.read_bytes() == first
+
+
+def test_units_and_panels(demo, out):
+    data = prepared(DEMO / "osmfish.h5ad", out, "--spatial-unit-um", "0.5", "--panel", "small")
+    expected = demo.obsm["spatial"].astype(float) / 2
+    np.testing.assert_allclose(data.obsm["spatial"], expected)
+    assert set(data.obs["panel"]) == {"small"}
+    assert prepared(DEMO / "osmfish.h5ad", out).obs["panel"].iloc[0].startswith("osmFISH-")
+
+
+def test_counts_of_a_layer_come_before_x(small, tmp_path, out):
+    small.layers["counts"] = small.X.copy()
+    small.X = small.X * 0.37
+    data = prepared(saved(small, tmp_path / "in.h5ad"), out)
+    np.testing.assert_array_equal(data.layers["counts"].toarray(), small.layers["counts"].toarray())
+
+
+def test_normalised_values_are_taken_as_they_are(small, tmp_path, out):
+    small.X = small.X.log1p()
+    path = saved(small, tmp_path / "in.h5ad")
+    refused(call(path, out), "in.h5ad", "not whole counts", "--normalized")
+    data = prepared(path, out, "--normalized")
+    np.testing.assert_array_equal(data.X.toarray(), small.X.toarray())
+    assert "counts" not in data.layers
+
+
+def test_cells_without_counts_are_dropped_and_counted(small, tmp_path, out):
+    small.X[[3, 7]] = 0
+    result = call(saved(small, tmp_path / "in.h5ad"), out)
+    assert result.exit_code == 0
+    assert "warning: one: 2 of 40 cells have no counts" in result.stderr
+    data = ad.read_h5ad(out)
+    kept = np.delete(np.arange(40), [3, 7])
+    assert list(data.obs_names) == [f"one:{name}" for name in small.obs_names[kept]]
+    np.testing.assert_allclose(data.obsm["spatial"], small.obsm["spatial"][kept])
+    record = json.loads((out.parent / "one.slice.json").read_text())
+    assert record["cells_dropped"] == 2 and len(record["warnings"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "tsv.gz", "txt"])
+def test_tables_give_what_the_h5ad_gives(kind, small, tmp_path, out):
+    want = prepared(saved(small, tmp_path / "in.h5ad"), out)
+    counts, places = tables(small, tmp_path / "tables", kind)
+    for arguments in ([counts, out, "--coordinates", places], [counts.parent, out]):
+        got = prepared(*arguments)
+        assert list(got.obs_names) == list(want.obs_names)
+        assert list(got.var_names) == list(want.var_names)
+        np.testing.assert_array_equal(got.X.toarray(), want.X.toarray())
+        np.testing.assert_allclose(got.obsm["spatial"], want.obsm["spatial"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("corner", ["cell,", ",", ""], ids=["named", "empty", "none, as R does"])
+def test_names_that_look_like_numbers_stay_names(corner, tmp_path, out):
+    (tmp_path / "counts.csv").write_text(f"{corner}A,B\n007,1,2\n7,3,4\n")
+    (tmp_path / "coordinates.csv").write_text(f"{corner}x,y\n7,3,3\n007,1,2\n")
+    data = prepared(tmp_path / "counts.csv", out, "--coordinates", tmp_path / "coordinates.csv")
+    assert list(data.obs_names) == ["one:007", "one:7"] and list(data.var_names) == ["A", "B"]
+    np.testing.assert_array_equal(data.obsm["spatial"], [[1, 2], [3, 3]])
+
+
+COUNTS, PLACES = "cell,A,B\na,1,2\nb,3,4\n", "cell,x,y\na,1,1\nb,2,2\n"
+
+
+@pytest.mark.parametrize(
+    ("counts", "places", "words"),
+    [
+        (COUNTS, "cell,x,y\na,1,1\n", ["coordinates.csv", "'b'", "no coordinates"]),
+        (COUNTS, "cell,x,y\na,1,1\nb,,2\n", ["coordinates.csv", "NaN"]),
+        (COUNTS, "cell,x\na,1\nb,2\n", ["coordinates.csv", "1 columns of numbers", "2 or 3"]),
+        (COUNTS, "cell,x,y\na,1,left\nb,2,2\n", ["coordinates.csv", "'y'", "not numeric"]),
+        (COUNTS, "cell,x,y\na,1,1\na,2,2\n", ["coordinates.csv", "cell name 'a'"]),
+        (COUNTS, "", ["coordinates.csv", "not a readable table"]),
+        ("cell,A,B\na,1,2\na,3,4\n", PLACES, ["counts.csv", "cell name 'a'", "more than once"]),
+        ("cell,A,A\na,1,2\nb,3,4\n", PLACES, ["counts.csv", "gene name 'A'", "more than once"]),
+        ("cell,A,B\na,1,much\nb,3,4\n", PLACES, ["counts.csv", "'B'", "not numeric"]),
+        ("cell,A,B\na,1,\nb,3,4\n", PLACES, ["counts.csv", "NaN"]),
+        ("cell,A,B\na,1,-2\nb,3,4\n", PLACES, ["counts.csv", "negative"]),
+        ("cell,A,B\na,1,.5\nb,3,4\n", PLACES, ["counts.csv", "not whole counts"]),
+        ("cell,A\na,1,2,3\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
+        ("cell,A,B\na,1,2\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
+        ("cell;A;B\na;1;2\nb;3;4\n", PLACES, ["counts.csv", "no cells or no columns"]),
+        ("cell,A,B\n", PLACES, ["counts.csv", "not a readable table"]),
+        ("cell,A,B\na,0,0\nb,0,0\n", PLACES, ["counts.csv", "no cell has any count"]),
+    ],
+)
+def test_bad_tables(counts, places, words, tmp_path, out):
+    (tmp_path / "counts.csv").write_text(counts)
+    (tmp_path / "coordinates.csv").write_text(places)
+    result = call(tmp_path / "counts.csv", out, "--coordinates", tmp_path / "coordinates.csv")
+    refused(result, *words)
+    assert not list(out.parent.iterdir())
+
+
+def test_tables_that_are_not_there(tmp_path, out):
+    (tmp_path / "counts.csv").write_text(COUNTS)
+    refused(call(tmp_path / "counts.csv", out), "counts.csv", "--coordinates")
+    result = call(tmp_path / "counts.csv", out, "--coordinates", tmp_path / "no.csv")
+    refused(result, "no.csv", "no such file")
+    refused(call(tmp_path, out), "0 tables named coordinates.csv")
+    (tmp_path / "coordinates.csv").write_text(PLACES)
+    (tmp_path / "coordinates.tsv").write_text(PLACES)
+    refused(call(tmp_path, out), "2 tables named coordinates.csv")
+    packed = gzip.compress(COUNTS.encode())
+    (tmp_path / "half.csv.gz").write_bytes(packed[: len(packed) // 2])
+    result = call(tmp_path / "half.csv.gz", out, "--coordinates", tmp_path / "coordinates.csv")
+    refused(result, "half.csv.gz", "not a readable table")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "files"),
+    [
+        ("Xenium", ["experiment.xenium", "cell_feature_matrix.h5"]),
+        ("MERSCOPE", ["cell_by_gene.csv", "cell_metadata.csv"]),
+        ("CosMx", ["slide_exprMat_file.csv.gz", "slide_metadata_file.csv.gz"]),
+    ],
+)
+def test_a_vendors_folder_is_named_and_the_way_shown(vendor, files, tmp_path, out):
+    folder = tmp_path / "vendor"
+    folder.mkdir()
+    for name in files:
+        (folder / name).touch()
+    refused(call(folder, out), "vendor", f"looks like {vendor} output", "h5ad", "spatialdata_io")
+
+
+def damaged(small: ad.AnnData) -> dict:
+    """What can be wrong with an AnnData, and the words that have to be said about it."""
+    nan, negative, place, names, genes, bare, wide, text, none, line = (
+        small.copy() for _ in range(10)
+    )
+    nan.X[2, 3] = np.nan
+    negative.X[2, 3] = -1
+    place.obsm["spatial"][5, 1] = np.inf
+    names.obs_names = ["a", "a", *names.obs_names[2:]]
+    genes.var_names = ["G", "G", *genes.var_names[2:]]
+    del bare.obsm["spatial"]
+    wide.obsm["spatial"] = np.ones((40, 4))
+    text.obsm["spatial"] = pd.DataFrame({"x": list("ab") * 20, "y": "c"}, index=text.obs_names)
+    none.X = None
+    line.X[:] = 0
+    return {
+        "nan": (nan, "NaN or infinite values"),
+        "negative": (negative, "negative values"),
+        "place": (place, "obsm['spatial'] has NaN"),
+        "names": (names, "cell name 'a' occurs more than once"),
+        "genes": (genes, "gene name 'G' occurs more than once"),
+        "bare": (bare, "obsm['spatial'] is missing"),
+        "wide": (wide, "obsm['spatial'] has shape (40, 4)"),
+        "text": (text, "obsm['spatial'] holds no numbers"),
+        "none": (none, "no expression matrix X"),
+        "no-genes": (small[:, :0].copy(), "no expression matrix X"),
+        "no-cells": (small[:0].copy(), "holds no cells"),
+        "empty": (line, "no cell has any count"),
+    }
+
+
+def test_damaged_files_are_refused_and_leave_nothing(small, tmp_path, out):
+    for name, (data, words) in damaged(small).items():
+        path = tmp_path / f"{name}.h5ad"
+        with pytest.warns() if not data.obs_names.is_unique else _nothing():
+            data.write_h5ad(path)
+        refused(call(path, out), f"{name}.h5ad", words)
+        assert not list(out.parent.iterdir()), name
+
+
+def _nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def test_files_that_are_no_anndata(small, tmp_path, out):
+    refused(call(tmp_path / "no.h5ad", out), "no.h5ad", "no such file")
+    (tmp_path / "text.h5ad").write_text("not HDF5")
+    (tmp_path / "none.h5ad").touch()
+    whole = saved(small, tmp_path / "whole.h5ad").read_bytes()
+    (tmp_path / "half.h5ad").write_bytes(whole[: len(whole) // 2])
+    for name in ("text", "none", "half"):
+        refused(call(tmp_path / f"{name}.h5ad", out), f"{name}.h5ad", "not a readable AnnData")
+    with h5py.File(tmp_path / "other.h5ad", "w") as file:
+        file["matrix"] = np.eye(3)
+    refused(call(tmp_path / "other.h5ad", out), "other.h5ad")
+    assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sample", "a:b"], ["--sample a:b", "':' or '/'"]),
+        (["--sample", "a/b"], ["--sample a/b", "':' or '/'"]),
+        (["--sample", " "], ["--sample", "empty"]),
+        (["--technology", ""], ["--technology", "empty"]),
+        (["--spatial-unit-um", "0"], ["--spatial-unit-um", "no positive number"]),
+        (["--spatial-unit-um", "nan"], ["--spatial-unit-um", "no positive number"]),
+        (["--spatial-unit-um", "inf"], ["--spatial-unit-um", "no positive number"]),
+        (["--label-key", "kind"], ["obs has no column 'kind'", "cell_type, cell_type_coarse"]),
+    ],
+)
+def test_bad_options(arguments, words, out):
+    refused(call(DEMO / "osmfish.h5ad", out, *arguments), *words)
+    assert not list(out.parent.iterdir())
+
+
+def test_an_existing_good_output_survives_a_failed_run(small, tmp_path, out):
+    prepared(DEMO / "osmfish.h5ad", out)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    small.X[0, 0] = np.nan
+    refused(call(saved(small, tmp_path / "in.h5ad"), out), "NaN")
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_a_failure_while_writing_leaves_nothing(monkeypatch, out):
+    from lloki import slices
+
+    def full(data, path):
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(slices, "write_h5ad", full)
+    refused(call(DEMO / "osmfish.h5ad", out), "one.slice.h5ad", "No space left on device")
+    assert not list(out.parent.iterdir())
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path):
+    nowhere = tmp_path / "no" / "one.slice.h5ad"
+    refused(call(tmp_path / "absent.h5ad", nowhere), "no", "folder does not exist")
+    (tmp_path / "folder").mkdir()
+    refused(call(DEMO / "osmfish.h5ad", tmp_path / "folder"), "there is a folder of this name")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

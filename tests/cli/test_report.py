@@ -1,0 +1,166 @@
+"""report.py as a command: a whole page of few cells, a bare one, and what users get wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import report
+from lloki import slices
+
+DEMO = Path(__file__).parents[2] / "assets/demo"
+BIN = Path(__file__).parents[2] / "bin"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the stages leave: the joined cells of two real slices, records and tables."""
+    folder = tmp_path_factory.mktemp("stages")
+    parts = []
+    for name, technology in (("starmap", "STARmap"), ("xenium", "Xenium")):
+        part = slices.read_h5ad(DEMO / f"{name}.h5ad")[::6].copy()
+        part = slices.prepare(part, name, sample=name, technology=technology)
+        parts.append(slices.without_expression(part))
+        record = {
+            "stage": "prepare_slice", "sample": name, "cells": part.n_obs, "genes": part.n_vars,
+            "parameters": {"sample": name}, "warnings": [f"{name} & <script>alert(1)</script>"],
+            "seconds": 1.25, "peak_memory_mb": 180, "versions": {"numpy": "2.0"},
+        }  # fmt: skip
+        (folder / f"{name}.slice.json").write_text(json.dumps(record))
+    data = ad.concat(parts, join="outer")
+    rng = np.random.default_rng(0)
+    for key, width in (("X_lloki", 8), ("X_umap", 2), ("X_umap_fp", 2), ("X_umap_pca_shared", 2)):
+        data.obsm[key] = rng.normal(size=(data.n_obs, width))
+    data.obsm["spatial_aligned"] = data.obsm["spatial"] + 1
+    data.uns["lloki"] = {"embedder": "mosaic", "shared_genes": ["Gad2"]}
+    slices.write_h5ad(data, folder / "integrated.h5ad")
+    (folder / "metrics.csv").write_text(
+        "embedding,metric,group,value\nX_pca_shared,Bio conservation,aggregate,0.41\n"
+        "X_lloki,Bio conservation,aggregate,0.57\n"
+    )
+    (folder / "history.csv").write_text("epoch,total\n1,3.5\n2,1.5\n")
+    (folder / "transforms.csv").write_text(
+        "sample,reference,method,r00,r01,r10,r11,tx,ty,scale,rmsd\n"
+        "starmap,xenium,robust,1,0,0,1,1,1,1,9.5\nxenium,xenium,identity,1,0,0,1,0,0,1,\n"
+    )
+    (folder / "versions.yml").write_text('"LLOKI:ALIGN":\n    python: "3.10"\n')
+    (folder / "run.json").write_text('{"parameters": {"neighbors": 40}, "pipeline": {"name": "x"}}')
+    return folder
+
+
+def arguments(folder, output, *options):
+    given = ["--integrated", folder / "integrated.h5ad", "--output", output, *options]
+    for path in sorted(folder.glob("*.slice.json")):
+        given += ["--input", path]
+    return [str(value) for value in given]
+
+
+def run(folder, output, *options):
+    return CliRunner().invoke(report.main, arguments(folder, output, *options))
+
+
+def refused(result, output, *words):
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+    assert list(output.parent.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_page_with_everything(folder, tmp_path):
+    """Run as a user does: in the folder of the output, which is named without a path."""
+    tables = {
+        "--metrics": "metrics.csv", "--history": "history.csv", "--transforms": "transforms.csv",
+        "--versions": "versions.yml", "--params": "run.json",
+    }  # fmt: skip
+    options = [x for option, name in tables.items() for x in (option, folder / name)]
+    given = arguments(folder, "report.html", *options, "--label-key", "cell_type_coarse")
+    done = subprocess.run(
+        [sys.executable, BIN / "report.py", *given], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text()
+    # the page needs no network, and holds no text of the data as code
+    tags = re.sub(r"(?s)(<(script|style)\b[^>]*>).*?</\2>", r"\1", page)
+    assert not re.findall(
+        r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", tags
+    )
+    assert "<script>alert(1)" not in page
+    assert "alert(1)" in unescape(page)
+    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+    assert headings == [
+        "Summary", "Warnings (2)", "Slices", "UMAP", "Scores", "Slices in space", "Alignment",
+        "Sparsity", "Training", "Time and memory", "Parameters", "Versions", "How to cite",
+    ]  # fmt: skip
+    assert page.count("Not in this report") == 1  # sparsity
+    for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
+        assert text in page, text
+    assert page.count("data:image/png;base64,") == 6 + 2 + 1
+    assert len(page) < 15e6
+    made = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ("umap", "slices_labels", "alignment_starmap_xenium", "training", "scores")
+    assert made == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "report.html", "report.json"]
+    assert json.loads((tmp_path / "report.json").read_text())["samples"] == ["starmap", "xenium"]
+
+
+@pytest.mark.slow
+def test_a_page_with_the_least(folder, tmp_path):
+    data = slices.read_h5ad(folder / "integrated.h5ad")
+    for key in [key for key in data.obsm if key not in ("spatial", "X_lloki")]:
+        del data.obsm[key]
+    data.uns = {}
+    (tmp_path / "in").mkdir()
+    slices.write_h5ad(data, tmp_path / "in/integrated.h5ad")
+    (tmp_path / "in/a.slice.json").write_text("{}")
+    (tmp_path / "out").mkdir()
+    done = run(tmp_path / "in", tmp_path / "out/report.html")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out/report.html").read_text()
+    # UMAPs, scores, alignment, sparsity, losses, options, versions
+    assert page.count("Not in this report") == 7
+    assert "cluster 1" in page
+    assert {p.name for p in (tmp_path / "out/figures").iterdir()} == {
+        "slices_clusters.png", "slices_clusters.pdf",
+    }  # fmt: skip
+
+
+def test_what_users_get_wrong(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    output, bad = tmp_path / "out/report.html", tmp_path / "bad"
+
+    def wrong(*options, words, text=None):
+        if text is not None:
+            bad.write_text(text)
+        refused(run(folder, output, *options), output, *words)
+
+    wrong("--label-key", "type", words=("'type'", "cell_type_coarse"))
+    wrong("--metrics", "no.csv", words=("no.csv", "no such file"))
+    wrong("--metrics", bad, text="a,b\n1,2\n", words=("bad", "'embedding'"))
+    wrong("--history", bad, text="", words=("bad", "not a readable table"))
+    wrong("--transforms", bad, text="sample\nx\n", words=("bad", "'reference'"))
+    wrong("--versions", bad, text="- a\n- b\n", words=("bad", "names and values"))
+    wrong("--versions", bad, text="a: [", words=("bad", "not readable"))
+    wrong("--config", "no.yml", words=("no.yml", "no such file"))
+    wrong("--input", "no.json", words=("no.json", "no such file"))
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    wrong("--input", broken, words=("broken.json", "not readable"))
+    for change, word in (
+        (lambda d: d.obs.pop("technology"), "'technology'"),
+        (lambda d: d.obsm.pop("X_lloki"), "X_lloki"),
+    ):
+        data = slices.read_h5ad(folder / "integrated.h5ad")
+        change(data)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        slices.write_h5ad(data, tmp_path / "in/integrated.h5ad")
+        (tmp_path / "in/a.slice.json").write_text("{}")
+        refused(run(tmp_path / "in", output), output, "integrated.h5ad", word)

@@ -1,0 +1,96 @@
+"""The processes as text: each has what it needs to run, retry, be stubbed and be understood."""
+
+import os
+import re
+import tomllib
+
+import pytest
+import yaml
+from nextflow_run import ROOT
+
+import lloki
+
+MODULES = sorted(ROOT.glob("modules/*/main.nf"))
+PROCESSES = {
+    name: (module.parent, text)
+    for module in MODULES
+    for name, text in re.findall(r"^process (\w+) \{\n(.*?)^\}", module.read_text(), re.M | re.S)
+}
+BASE, GPU, CONTAINERS, PUBLISHED = (
+    (ROOT / "conf" / f"{name}.config").read_text()
+    for name in ("base", "gpu", "containers", "modules")
+)
+
+
+def section(text, name):
+    """The lines of a process under `name:`."""
+    return re.search(rf"^    {name}:\n(.*?)(?=^    \w+:\n|\Z)", text, re.M | re.S)[1]
+
+
+def selected(config):
+    """Names in the withName selectors of a configuration."""
+    selectors = re.findall(r"withName: '?([\w|]+)'?", config)
+    return {name for selector in selectors for name in selector.split("|")}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(name):
+    _, text = PROCESSES[name]
+    labels = re.findall(r"label '(\w+)'", text)
+    assert labels and all(f"withLabel: {label} " in BASE + GPU for label in labels)
+    assert "val stage" in section(text, "input")
+    assert "${prologue(task.cpus, stage)}" in section(text, "script")
+    assert "${stage.options}" in section(text, "script")
+    assert "versions" in section(text, "stub") and "emit: versions" in section(text, "output")
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_script_of_a_process_can_be_started(name):
+    script = re.search(r"^    (\w+\.py) ", section(PROCESSES[name][1], "script"), re.M)[1]
+    path = ROOT / "bin" / script
+    assert os.access(path, os.X_OK)
+    assert path.read_text().startswith("#!/usr/bin/env python3\n")
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_its_meta_yml_names_its_inputs_and_outputs(name):
+    folder, text = PROCESSES[name]
+    meta = yaml.safe_load((folder / "meta.yml").read_text())
+    described = meta["processes"][name]
+    inputs = re.findall(r"(?:val|path)[ (](\w+)", section(text, "input"))
+    outputs = re.findall(r"emit: (\w+)", section(text, "output"))
+    assert meta["name"] == folder.name and meta["description"]
+    assert [key for entry in described["input"] for key in entry] == inputs
+    assert [key for entry in described["output"] for key in entry] == outputs
+
+
+def test_images_and_publishing_are_for_processes_that_exist():
+    aliases = {"BUILD_GRAPH_IMPUTED"}
+    assert selected(CONTAINERS) <= set(PROCESSES)
+    assert selected(PUBLISHED) == set(PROCESSES) | aliases
+
+
+def test_images_are_named_in_one_file_and_tagged_with_the_version():
+    images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
+    assert images == {p.parent.name for p in ROOT.glob("containers/*/Containerfile")}
+    others = [*MODULES, ROOT / "main.nf", ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]
+    naming = [p for p in others if "nf-lloki-" in p.read_text()]
+    assert naming == [ROOT / "conf/containers.config"]
+
+
+def test_all_say_the_same_version():
+    config = (ROOT / "nextflow.config").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tag = re.search(r"container_tag\s+= '(.*)'", config)[1]
+    manifest = re.search(r"^    version\s+= '(.*)'", config, re.M)
+    assert {tag, lloki.__version__, project["version"]} == {manifest[1] if manifest else None}
+
+
+def test_no_profile_repeats_a_selector_of_the_base():
+    """Nextflow 24.10 would put the profile's selector in the place of the base's."""
+    profiles = [ROOT / "conf" / f"{name}.config" for name in ("gpu", "slurm", "test")]
+    pattern = re.compile(r"with(?:Name|Label): '?([\w|]+)'?")
+    base = set(pattern.findall(BASE + CONTAINERS + PUBLISHED))
+    for profile in profiles:
+        repeated = base & set(pattern.findall(profile.read_text()))
+        assert repeated <= {"process_low"}, profile.name  # there, all of it is set again

@@ -1,0 +1,176 @@
+"""What tasks are given and when they run again: images, devices, retries, options, the library."""
+
+import csv
+import json
+import re
+import shutil
+from collections import Counter
+
+import anndata as ad
+import pytest
+from nextflow_run import ROOT, nextflow
+from scgpt_checkpoint import write_checkpoint
+
+pytestmark = pytest.mark.pipeline
+CODE = ("main.nf", "nextflow.config", "nextflow_schema.json", "modules", "functions",
+        "subworkflows", "conf", "bin", "assets")  # fmt: skip
+GPU = {"SCGPT_EMBED", "TRAIN_CAE", "INFER_CAE"}
+
+# An engine that runs the command of a container on the spot.
+ENGINE = """\
+#!/bin/bash
+[[ $1 == run ]] || exit 0
+while [[ $1 != /bin/bash ]]; do shift; done
+exec "$@"
+"""
+
+
+def trace(folder, results="results"):
+    """The tasks of the last run as Nextflow traced them; `process` is the process's own name."""
+    with (folder / results / "pipeline_info/execution_trace.txt").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return [{**row, "process": row["name"].split()[0].split(":")[-1]} for row in rows]
+
+
+def statuses(folder):
+    return Counter(row["status"] for row in trace(folder))
+
+
+def task_scripts(folder):
+    """The .command.run of every task of a launch folder, by process."""
+    found = {}
+    for path in folder.glob("work/*/*/.command.run"):
+        text = path.read_text()
+        found.setdefault(re.search(r"name: '[\w:]*?(\w+)[' ]", text)[1], []).append(text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory):
+    """A stub run in containers on a GPU, of a copy of the pipeline on an untidy samplesheet."""
+    folder = tmp_path_factory.mktemp("stubbed")
+    project = folder / "project"
+    project.mkdir()
+    for name in CODE:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, project / name)
+    engine = folder / "bin/docker"
+    engine.parent.mkdir()
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+
+    (folder / "sheet").mkdir()
+    demo = ROOT / "assets/demo"
+    shutil.copy(demo / "xenium.h5ad", folder / "sheet/beside.h5ad")
+    shutil.copy(demo / "osmfish.h5ad", folder / "below, launch.h5ad")
+    for name in ("counts.csv", "cells.csv"):
+        (folder / "sheet" / name).write_text("cell,a\n1,2\n")
+    (folder / "sheet/samplesheet.csv").write_bytes(
+        "\ufeffinput,technology,sample,panel,coordinates,spatial_unit_um\r\n"
+        "beside.h5ad,Xenium,a,,,\r\n"
+        "\r\n"
+        '"below, launch.h5ad", "osm FISH" ,b,"p 1",,0.5\r\n'
+        "counts.csv,STARmap,c,,cells.csv,\r\n".encode()
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(engine.parent), prepend=":")
+
+        def run(*arguments):
+            finished = nextflow(
+                "-profile", "test,docker,gpu", "-stub-run", "--outdir", "results",
+                "--input", "sheet/samplesheet.csv", *arguments, cwd=folder, project=project,
+            )  # fmt: skip
+            assert finished.returncode == 0, finished.stdout
+            return folder
+
+        run()
+        yield folder, project, run
+
+
+def test_a_samplesheet_with_quotes_and_windows_line_ends_is_read(stubbed):
+    names = {row["name"] for row in trace(stubbed[0]) if row["process"] == "PREPARE_SLICE"}
+    assert names == {f"LLOKI:PREPARE_SLICE ({sample})" for sample in "abc"}
+
+
+def test_processes_run_in_their_images_and_gpus_go_to_those_that_use_them(stubbed):
+    scripts = task_scripts(stubbed[0])
+    assert {"PREPARE_SLICE", "BUILD_GRAPH_IMPUTED", "TRAIN_CAE", "REPORT"} <= set(scripts)
+    for process, texts in scripts.items():
+        image = "torch" if process in GPU else "core"
+        image = "bench" if process in ("INTEGRATE", "BENCHMARK", "REPORT") else image
+        for text in texts:
+            assert f"nf-lloki-{image}:" in text, process
+            assert ("--gpus all" in text) == (process in GPU), process
+
+
+def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(stubbed):
+    folder, project, run = stubbed
+    tasks = len(trace(folder))
+    run("-resume")
+    assert statuses(folder) == {"CACHED": tasks}
+    with (project / "bin/lloki/genes.py").open("a") as library:
+        library.write("\n# changed\n")
+    run("-resume", "--save_intermediates")
+    assert statuses(folder) == {"COMPLETED": tasks}
+    for name in ("a.graph.npz", "a.imputed.graph.npz", "a.imputed.h5ad", "a.fp.h5ad"):
+        assert (folder / "results/slices/a" / name).is_file()
+
+
+FLAKY = """\
+process KILLED {
+    label 'process_single'
+    output: val true
+    script: "[[ ${task.attempt} == 2 && ${task.memory.toGiga()} == 8 ]] || exit 137"
+}
+process FAULTY {
+    label 'process_low'
+    input: val go
+    script: "echo 'stage: x.h5ad: it is wrong; mend it' >&2; exit 2"
+}
+workflow { FAULTY(KILLED()) }
+"""
+
+
+def test_a_killed_task_gets_more_memory_and_faulty_input_no_second_try(tmp_path):
+    (tmp_path / "main.nf").write_text(FLAKY)
+    (tmp_path / "nextflow.config").write_text(
+        "params { max_cpus = null\n max_memory = null\n max_time = null }\n"
+        f"includeConfig '{ROOT}/conf/base.config'\n"
+        "trace { enabled = true\n file = 'results/pipeline_info/execution_trace.txt' }\n"
+    )
+    run = nextflow(cwd=tmp_path, project="main.nf")
+    assert run.returncode != 0
+    assert [(r["process"], r["exit"]) for r in trace(tmp_path)] == [
+        ("KILLED", "137"), ("KILLED", "0"), ("FAULTY", "2")
+    ]  # fmt: skip
+
+
+def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
+    files = [ROOT / f"assets/demo/{name}.h5ad" for name in ("reference", "xenium", "osmfish")]
+    genes = {gene.upper() for file in files for gene in ad.read_h5ad(file, backed="r").var_names}
+    run = nextflow(
+        "-profile", "test", "-resume", "--outdir", "scgpt",
+        "--scgpt_checkpoint", write_checkpoint(demo / "checkpoint", sorted(genes)),
+        "--empty_cells", "zero", "--min_genes_share", 0.05, "--epochs", 1, "--lr", "1e-3",
+        "--align_plain", "--umap", "false", "--max_cells", 300, "--ignore_label", "Other,It's new",
+        cwd=demo,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    status = {row["process"]: row["status"] for row in trace(demo, "scgpt")}
+    assert status["DENOISE"] == "CACHED" and status["SCGPT_EMBED"] == "COMPLETED"
+    assert "MOSAIC_EMBED" not in status
+
+    def parameters(stage):
+        return json.loads((demo / f"scgpt/pipeline_info/stages/{stage}.json").read_text())[
+            "parameters"
+        ]
+
+    assert parameters("cae")["lr"] == 1e-3 and str(parameters("cae")["epochs"]) == "1"
+    assert parameters("aligned")["plain"] is True
+    assert parameters("integrated")["umap"] is False
+    assert parameters("benchmark")["ignore_label"] == ["Other", "It's new"]
+    record = json.loads((demo / "scgpt/run.json").read_text())
+    assert any("checkpoint_sha256" in entry for entry in record["inputs"])
+    whole = ad.read_h5ad(demo / "scgpt/integrated.h5ad", backed="r")
+    assert whole.obsm["X_lloki_fp"].shape[1] == 64

@@ -1,0 +1,126 @@
+"""The conditional autoencoder: its losses, pairs and training against plain computations."""
+
+import numpy as np
+import pytest
+import torch
+
+from lloki import cae
+
+TRAINING = cae.Training(
+    lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
+    epochs=30, margin=1, sampled_neighbors=4, seed=0,
+)  # fmt: skip
+
+
+def two_technologies(seed=0, cells=90):
+    """Two slices of one tissue with three states; the second technology adds a constant."""
+    random = np.random.default_rng(seed)
+    state = random.integers(0, 3, 2 * cells)
+    embedding = np.eye(8)[state] + 0.05 * random.normal(size=(2 * cells, 8))
+    embedding[cells:, 6] += 1.0
+    slices = np.repeat([0, 1], cells)
+    return embedding.astype(np.float32), slices, state
+
+
+def train(seed=0, training=TRAINING):
+    embedding, slices, state = two_technologies()
+    neighbors = cae.own_neighbors(embedding, slices, 10)
+    cells = cae.Cells(embedding, slices, slices, neighbors)
+    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
+    torch.manual_seed(seed)
+    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
+    trainer = cae.Trainer(cells, pairs, model, training, torch.device("cpu"))
+    history = [trainer.epoch() for _ in range(training.epochs)]
+    return trainer, history, state
+
+
+def test_losses_are_the_equations():
+    random = np.random.default_rng(0)
+    a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
+    far = np.linalg.norm(a - p, axis=1) - np.linalg.norm(a - n, axis=1) + 0.5
+    tensors = [torch.from_numpy(v) for v in (a, p, n)]
+    assert cae.triplet_loss(*tensors, 0.5).item() == pytest.approx(
+        np.maximum(far, 0).mean(), rel=1e-5
+    )
+    assert cae.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
+        np.square(a - p).mean(), rel=1e-5
+    )
+    lengths = np.linalg.norm(a - p, axis=1), np.linalg.norm(a - n, axis=1)
+    assert cae.conservation_loss(
+        cae.distance(*tensors[:2]), cae.distance(tensors[0], tensors[2])
+    ).item() == pytest.approx(np.square(lengths[0] - lengths[1]).mean(), rel=1e-5)
+
+
+def test_encoder_and_decoder_are_three_layers_told_the_batch():
+    torch.manual_seed(0)
+    model = cae.ConditionalAutoencoder(cae.Architecture(12, 9, 3, 2))
+    x, b = torch.randn(5, 12), torch.tensor([0, 1, 0, 1, 1])
+    w = {k: v.detach().numpy().astype(np.float64) for k, v in model.state_dict().items()}
+    h = np.hstack([x.numpy(), w["batch.weight"][b.numpy()]])
+    for layer in (0, 2, 4):
+        h = h @ w[f"encoder.{layer}.weight"].T + w[f"encoder.{layer}.bias"]
+        h = np.logaddexp(h, 0) if layer == 4 else np.maximum(h, 0)
+    np.testing.assert_allclose(model.encode(x, b).detach(), h, atol=1e-5)
+    assert [w[f"encoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [256, 175, 9]
+    assert [w[f"decoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [175, 256, 12]
+
+
+def test_neighbours_are_of_the_own_slice_and_not_the_cell():
+    embedding, slices, _ = two_technologies()
+    near = cae.own_neighbors(embedding, slices, 10)
+    assert (slices[near] == slices[:, None]).all()
+    assert (near != np.arange(len(slices))[:, None]).all()
+    tiny = cae.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4)
+    assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]
+
+
+def test_pairs_cross_technologies_only_and_agree_with_the_states():
+    embedding, slices, state = two_technologies()
+    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
+    assert (slices[pairs[:, 0]] != slices[pairs[:, 1]]).all()
+    assert (state[pairs[:, 0]] == state[pairs[:, 1]]).mean() > 0.95
+    assert {tuple(p) for p in pairs} == {tuple(p[::-1]) for p in pairs}
+    assert len(cae.find_pairs(embedding, slices, np.zeros_like(slices), 10)) == 0
+
+
+def test_an_epoch_has_every_cell_once_and_every_slice_in_each_chunk():
+    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    chunks = trainer._chunks()
+    assert sorted(np.concatenate(chunks)) == list(range(180))
+    shares = [trainer.cells.slice[chunk].mean() for chunk in chunks]
+    assert len(chunks) == 4 and np.allclose(shares, 0.5, atol=0.05)
+
+
+def test_training_brings_technologies_together_and_keeps_states_apart():
+    trainer, history, state = train()
+    assert history[-1]["total"] < history[0]["total"] / 2
+    latent, slices = trainer.latent(), trainer.cells.slice
+    means = np.array(
+        [[latent[(slices == s) & (state == c)].mean(0) for c in range(3)] for s in (0, 1)]
+    )
+    between_technologies = np.linalg.norm(means[0] - means[1], axis=1).max()
+    between_states = np.linalg.norm(means[0][[0, 0, 1]] - means[0][[1, 2, 2]], axis=1).min()
+    assert between_technologies < between_states / 3
+
+
+def test_seeds_decide_everything():
+    first, second, other = train()[1], train()[1], train(seed=1)[1]
+    assert first == second and first != other
+
+
+def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path):
+    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    embedding, slices = trainer.cells.embedding, trainer.cells.slice
+    cpu = torch.device("cpu")
+    whole = cae.encode(trainer.model, embedding, slices, cpu)
+    np.testing.assert_allclose(
+        cae.encode(trainer.model, embedding, slices, cpu, 7), whole, atol=1e-6
+    )
+    batches = [{"technology": "A", "panel": "a"}, {"technology": "B", "panel": "b"}]
+    cae.save(trainer.model, batches, TRAINING, tmp_path, embedder="mosaic")
+    model, config = cae.load(tmp_path)
+    assert (cae.encode(model, embedding, slices, cpu) == whole).all()
+    assert config["batches"] == batches and config["training"]["lambda_bc"] == 100
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="damaged"):
+        cae.load(tmp_path)

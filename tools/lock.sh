@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Make every lock from the ranges in pyproject.toml: one for development, then one for each image,
+# held to the same versions. What is locked stays as it is unless given `--upgrade` or
+# `--upgrade-package NAME`. The locks name no registry: each machine uses its own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() {
+    .venv/share/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+        --no-header --no-emit-index-url --no-emit-find-links "$@"
+}
+image() { # name, extras
+    local lock=containers/$1/requirements.lock
+    compile pyproject.toml --no-annotate --constraint requirements.lock "${@:2}" --output-file "$lock"
+}
+
+compile pyproject.toml --all-extras --output-file requirements.lock "$@"
+image core
+image torch --extra torch
+image bench --extra bench --extra report
