@@ -179,25 +179,31 @@ class Trainer:
             np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
         )
         a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
-        cells, batch = self.embedding[used], self.batch[used]
+        cells, batch = self._rows(self.embedding, used), self._rows(self.batch, used)
         latent = self.model.encode(cells, batch)
-        decoded = self.model.decode(latent[a], batch[a])
-        pair = (a.repeat(drawn), j)
+        decoded = self.model.decode(self._rows(latent, a), self._rows(batch, a))
+        i = a.repeat(drawn)
         losses = {
-            "reconstruction": reconstruction_loss(cells[a], decoded),
+            "reconstruction": reconstruction_loss(self._rows(cells, a), decoded),
             "conservation": conservation_loss(
-                distance(latent[pair[0]], latent[pair[1]]), distance(cells[pair[0]], cells[pair[1]])
+                distance(self._rows(latent, i), self._rows(latent, j)),
+                distance(self._rows(cells, i), self._rows(cells, j)),
             ),
             "triplet": latent.new_zeros(()),
         }
         if len(positive):
-            losses["triplet"] = triplet_loss(latent[a[anchor]], latent[p], latent[n], t.margin)
+            corners = (self._rows(latent, c) for c in (a[anchor], p, n))
+            losses["triplet"] = triplet_loss(*corners, t.margin)
         losses["total"] = (
             t.lambda_rec * losses["reconstruction"]
             + t.lambda_trip * losses["triplet"]
             + t.lambda_bc * losses["conservation"]
         )
         return losses
+
+    def _rows(self, values: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always."""
+        return values.index_select(0, torch.from_numpy(rows).to(self.device))
 
     def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places in `anchors` that have positives, a positive and a negative cell for each."""
