@@ -58,7 +58,7 @@ def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method)
         recall=found.recall,
     )
     with run.output(output) as temporary:
-        sp.save_npz(temporary, matrix)
+        sp.save_npz(temporary, matrix, compressed=False)  # deflating saves a third, in 50 × the time
 
 
 def _width(sigma: str) -> float | None:

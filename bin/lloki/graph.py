@@ -14,7 +14,7 @@ from lloki.neighbours import nearest, unit_rows
 SIGMA_PAIRS = 100  # random pairs of cells behind the default width of the Gaussian
 RECALL_CELLS = 1000  # cells on which an approximate search is compared with the exact one
 RECALL_WANTED = 0.95
-EXACT_CELLS = 100_000  # up to here a full search (quadratic) is as fast as an index
+EXACT_CELLS = 200_000  # up to here a full search (quadratic) is as fast as an index
 EIGEN_LIMIT = 4000  # genes up to which the covariance matrix is decomposed whole
 BLOCK_VALUES = 1 << 22  # values of a dense block of rows
 

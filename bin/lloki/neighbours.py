@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
-BLOCK_VALUES = 16_000_000  # similarities held at once: 64 MB of float32
+from lloki.threads import parallel, thread_count
+
+ROWS, COLUMNS = 512, 4096  # of a tile of similarities: 8 MB of float32, so that it stays in cache
+STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
+WHOLE = 1 << 22  # similarities held at once where whole rows are needed
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:
@@ -33,31 +40,85 @@ def nearest(
         raise ValueError(f"metric {metric!r} is neither cosine nor euclidean")
     if metric == "cosine":
         query, base = unit_rows(query), unit_rows(base)
-        offset = None
     else:
         # Distances are shift-invariant; centring keeps float32 products accurate, and a whole
-        # number as the centre keeps equal distances between whole numbers equal.
+        # number as the centre keeps equal distances between whole numbers equal. The product of
+        # the longer rows is q·b - ‖b‖²/2, which orders the base as the distance does.
         centre = np.rint(np.mean(base, axis=0, dtype=np.float64))
         query = np.asarray(query - centre, dtype=np.float32)
         base = np.asarray(base - centre, dtype=np.float32)
-        offset = np.einsum("ij,ij->i", base, base) / 2
+        length = np.einsum("ij,ij->i", query, query)[:, None]
+        query = np.column_stack([query, np.ones(len(query), dtype=np.float32)])
+        base = np.column_stack([base, np.einsum("ij,ij->i", base, base) / -2])
     k = min(k, len(base) - (exclude is not None))
-    indices = np.empty((len(query), k), dtype=np.int64)
-    scores = np.empty((len(query), k), dtype=np.float32)
-    step = max(1, BLOCK_VALUES // max(len(base), 1))
-    for start in range(0, len(query), step):
-        rows = slice(start, min(start + step, len(query)))
-        similarity = query[rows] @ base.T
-        if offset is not None:
-            similarity -= offset
-        if exclude is not None:
-            similarity[np.arange(len(similarity)), exclude[rows]] = -np.inf
-        indices[rows] = _largest(similarity, k)
-        scores[rows] = np.take_along_axis(similarity, indices[rows], axis=1)
+    exclude = np.full(len(query), -1) if exclude is None else np.asarray(exclude)
+    blocks = [slice(start, start + ROWS) for start in range(0, len(query), ROWS)]
+    # A block a thread, each with products of its own: no thread waits for another.
+    alone = len(blocks) > 1 and thread_count() > 1
+    with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
+        found = parallel(lambda rows: _search(query[rows], base, k, exclude[rows]), blocks)
+    indices = np.concatenate([i for i, _ in found] or [np.empty((0, k), dtype=np.int64)])
+    scores = np.concatenate([s for _, s in found] or [np.empty((0, k), dtype=np.float32)])
     if metric == "cosine":
         return indices, 1 - scores
-    length = np.einsum("ij,ij->i", query, query)[:, None]
     return indices, np.sqrt(np.maximum(length - 2 * scores, 0))
+
+
+def _search(
+    query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `base` with the k largest products for each row of `query`, and the products.
+
+    Tile by tile, only products that reach a bound are kept: one that about 2 k of them reach.
+    Rows without such a bound, or where too few reach it, are searched whole.
+    """
+    bound = _bound(query, base, k)
+    rows, columns, scores = [], [], []
+    tile = np.empty((len(query), COLUMNS), dtype=np.float32)
+    for start in range(0, len(base), COLUMNS):
+        part = base[start : start + COLUMNS]
+        products = np.matmul(query, part.T, out=tile if len(part) == COLUMNS else None)
+        place = np.flatnonzero(products >= bound)
+        rows.append(place // len(part))
+        columns.append(start + place % len(part))
+        scores.append(products.ravel()[place])
+    row, column, score = (np.concatenate(parts) for parts in (rows, columns, scores))
+    other = column != exclude[row]
+    row, column, score = row[other], column[other], score[other]
+    order = np.argsort(row, kind="stable")
+    row, column, score = row[order], column[order], score[order]
+    counts = np.bincount(row, minlength=len(query))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((len(query), max(k, counts.max())), -np.inf, dtype=np.float32)
+    names = np.zeros(table.shape, dtype=np.int64)
+    table[row, place], names[row, place] = score, column
+    best = _largest(table, k)
+    indices = np.take_along_axis(names, best, axis=1)
+    scores = np.take_along_axis(table, best, axis=1)
+    few = np.flatnonzero(counts < k)
+    step = max(1, WHOLE // len(base))
+    for those in (few[start : start + step] for start in range(0, len(few), step)):
+        products = query[those] @ base.T
+        own = np.flatnonzero(exclude[those] >= 0)
+        products[own, exclude[those][own]] = -np.inf
+        indices[those] = _largest(products, k)
+        scores[those] = np.take_along_axis(products, indices[those], axis=1)
+    return indices, scores
+
+
+def _bound(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
+    """A product that about 2 k rows of `base` reach, for each row of `query` (b × 1).
+
+    Infinite where a sample of the base shows none: it is small, or many products are equal.
+    """
+    sample = query @ base[::STRIDE].T
+    rank = int(np.ceil(2 * k / STRIDE)) + 4
+    if k == 0 or sample.shape[1] < 4 * rank:
+        return np.full((len(query), 1), np.inf, dtype=np.float32)
+    place = sample.shape[1] - rank
+    bound = np.partition(sample, place, axis=1)[:, place][:, None]
+    bound[(sample >= bound).sum(axis=1) > 2 * rank] = np.inf
+    return bound
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from lloki.threads import parallel
+
 BLOCK_VALUES = 1 << 21  # values of a dense block of rows: 8 MB of float32
 
 
@@ -43,14 +45,16 @@ def impute(
     counts = np.diff(observed.indptr)
     spare = np.maximum(max_nonzero - counts, 0)
     stopped_by, iterations = "max_iter", 0
+
+    def step(rows: slice) -> tuple[float, float]:
+        block = _step(graph[rows], current, observed[rows], spare[rows])
+        counts[rows] = np.count_nonzero(block, axis=1)
+        following[rows] = block
+        return _square(block - current[rows]), _square(current[rows])
+
     while iterations < max_iter and stopped_by == "max_iter":
-        moved = size = 0.0
-        for rows in _blocks(*current.shape):
-            block = _step(graph[rows], current, observed[rows], spare[rows])
-            counts[rows] = np.count_nonzero(block, axis=1)
-            moved += _square(block - current[rows])
-            size += _square(current[rows])
-            following[rows] = block
+        squares = parallel(step, _blocks(*current.shape))
+        moved, size = (sum(column) for column in zip(*squares, strict=True))
         iterations += 1
         change = float(np.sqrt(moved / size)) if size else 0.0
         current, following = following, current
@@ -103,7 +107,7 @@ def thin(observed: sp.csr_matrix, max_nonzero: np.ndarray) -> sp.csr_matrix:
     """
     counts = np.maximum(max_nonzero, 1)
     blocks = _blocks(*observed.shape)
-    return _stack(keep_largest(observed[rows].toarray(), counts[rows]) for rows in blocks)
+    return _stack(lambda rows: keep_largest(observed[rows].toarray(), counts[rows]), blocks)
 
 
 def denoise(
@@ -130,7 +134,7 @@ def denoise(
             block[imputed[rows].toarray() == 0] = 0
         return block
 
-    return _stack(smoothed(rows) for rows in _blocks(*observed.shape))
+    return _stack(smoothed, _blocks(*observed.shape))
 
 
 def _blocks(n: int, genes: int) -> Iterator[slice]:
@@ -143,8 +147,10 @@ def _square(values: np.ndarray) -> float:
 
 
 def _sparse(values: np.ndarray) -> sp.csr_matrix:
-    return _stack(values[rows] for rows in _blocks(*values.shape))
+    return _stack(lambda rows: values[rows], _blocks(*values.shape))
 
 
-def _stack(blocks: Iterator[np.ndarray]) -> sp.csr_matrix:
-    return sp.vstack([sp.csr_matrix(block, dtype=np.float32) for block in blocks], format="csr")
+def _stack(block: Callable[[slice], np.ndarray], blocks: Iterator[slice]) -> sp.csr_matrix:
+    """The sparse matrix of all blocks, each given dense by `block`."""
+    found = parallel(lambda rows: sp.csr_matrix(block(rows), dtype=np.float32), blocks)
+    return sp.vstack(found, format="csr")

@@ -27,7 +27,8 @@ def test_nearest_is_the_sorted_distances_whatever_the_block(metric, monkeypatch)
     expected, lengths = by_sorting(query, base, 7, metric)
     assert (indices == expected).all()
     np.testing.assert_allclose(distances, lengths, atol=1e-5)
-    monkeypatch.setattr(neighbours, "BLOCK_VALUES", 300)
+    for name, value in {"ROWS": 9, "COLUMNS": 16, "WHOLE": 300}.items():
+        monkeypatch.setattr(neighbours, name, value)
     assert (neighbours.nearest(query, base, 7, metric)[0] == expected).all()
 
 
@@ -39,6 +40,27 @@ def test_ties_go_by_row_and_a_cell_is_not_its_own_neighbour(seed, k):
     distance = np.square(base[:, None] - base[None]).sum(axis=2)
     np.fill_diagonal(distance, np.inf)
     assert (indices == np.argsort(distance, axis=1, kind="stable")[:, :k]).all()
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_many_rows_with_and_without_ties_are_searched_exactly(metric, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    random = np.random.default_rng(0)
+    spread = random.normal(size=(2000, 4)).astype(np.float32)
+    points = np.concatenate([spread, np.repeat(spread[:4], 300, axis=0)])
+    order = random.permutation(len(points))
+    points = points[order]
+    indices, distances = neighbours.nearest(points, points, 12, metric, np.arange(len(points)))
+    unit = neighbours.unit_rows(points) if metric == "cosine" else points
+    distance = np.linalg.norm(unit[:, None] - unit[None], axis=2).astype(np.float64)
+    np.fill_diagonal(distance, np.inf)
+    if metric == "cosine":
+        distance = distance**2 / 2
+    expected = np.sort(distance, axis=1)[:, :12]
+    np.testing.assert_allclose(np.take_along_axis(distance, indices, 1), expected, atol=1e-5)
+    np.testing.assert_allclose(distances, expected, atol=1e-3)
+    assert all(len(set(row)) == 12 for row in indices.tolist())
 
 
 def test_k_is_cut_to_what_is_there():
