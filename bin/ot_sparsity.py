@@ -6,7 +6,7 @@ import click
 from lloki.cli import InputError, Run, sha256, stage
 
 
-@stage("ot_sparsity")
+@stage("ot_sparsity", presets={"release": {"reference_genes": "all"}})
 @click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 @click.option("--reference", required=True, help="scRNA-seq reference of the same tissue, h5ad.")
 @click.option("--output", required=True, help="The table to write: SAMPLE.targets.csv.")

@@ -15,7 +15,7 @@ VENDORS = {
 }
 
 
-@stage("prepare_slice")
+@stage("prepare_slice", presets={"release": {"scaling": "maximum"}})
 @click.option("--input", required=True, help="h5ad, a table of counts, or a folder of two tables.")
 @click.option("--coordinates", help="Table of coordinates, when --input is a table of counts.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.slice.h5ad.")
@@ -24,6 +24,12 @@ VENDORS = {
 @click.option("--panel", help="Name of the gene panel.  [default: technology and a hash of genes]")
 @click.option("--organism", type=click.Choice(ORGANISMS), help="Species of the gene names.")
 @click.option("--spatial-unit-um", type=float, default=1.0, help="Micrometres a coordinate unit.")
+@click.option(
+    "--scaling",
+    type=click.Choice(["median", "maximum"]),
+    default="median",
+    help="Counts are scaled to the median total and log-transformed, or divided by their maximum.",
+)
 @click.option("--normalized", is_flag=True, help="X is log-normalised already: take it as it is.")
 @click.option("--label-key", multiple=True, help="Column of obs that must be there; repeatable.")
 def main(
@@ -36,6 +42,7 @@ def main(
     panel,
     organism,
     spatial_unit_um,
+    scaling,
     normalized,
     label_key,
 ) -> None:
@@ -65,6 +72,7 @@ def main(
         panel=panel,
         organism=organism,
         spatial_unit_um=spatial_unit_um,
+        scaling=scaling,
         normalized=normalized,
     )
     dropped = data.n_obs - prepared.n_obs

@@ -15,7 +15,7 @@ def main() -> None:
     """Impute missing genes by propagation on the graph of a slice, then denoise the result."""
 
 
-@stage("impute")
+@stage("impute", presets={"release": {"keep": "random"}})
 @click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 @click.option("--graph", required=True, help="Its graph: SAMPLE.graph.npz.")
 @click.option("--targets", required=True, help="Its target sparsities: SAMPLE.targets.csv.")
@@ -28,12 +28,24 @@ def main() -> None:
     help="Stop when the matrix changes less in a step (relative).",
 )
 @click.option("--thin", is_flag=True, help="Cut cells above their target down to it.")
-def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -> None:
+@click.option(
+    "--keep",
+    type=click.Choice(["largest", "random"]),
+    default="largest",
+    help="Imputed values that stay where a cell has more than its target.",
+)
+@click.option("--seed", type=int, default=0, help="Of --keep random.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+def impute(
+    run: Run, input, graph, targets, output, max_iter, tolerance, thin, keep, seed, device
+) -> None:
     """Fill each cell from its neighbours up to its target sparsity (Eq. 2)."""
     import numpy as np
 
     from lloki import propagation, slices, sparsity
+    from lloki.device import choose_gpu, device_name
 
+    gpu = choose_gpu(device)
     data = slices.read_expression(input)
     weights = _read_graph(graph, data, input)
     limits = _read_targets(targets, data, input)
@@ -46,6 +58,8 @@ def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -
             limits,
             max_iter,
             tolerance,
+            seed if keep == "random" else None,
+            gpu,
             report=lambda change: progress.update(1, f"(change {change:.1e})"),
         )
     if result.stopped_by == "max_iter":
@@ -67,6 +81,7 @@ def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -
         nonzero_fraction_after=_filled(result.matrix),
         nonzero_fraction_target=float(limits.mean() / data.n_vars),
         sparsity_after=sparsity.summary(sparsity.sparsity(result.matrix)),
+        device=device_name(gpu),
     )
     _write(
         run,
@@ -77,6 +92,7 @@ def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -
         iterations=result.iterations,
         stopped_by=result.stopped_by,
         thin=thin,
+        keep=keep,
     )
 
 
@@ -100,16 +116,19 @@ def impute(run: Run, input, graph, targets, output, max_iter, tolerance, thin) -
     default="imputed",
     help="Genes a cell may hold: those it holds imputed, or all.",
 )
-def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support) -> None:
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support, device) -> None:
     """Smooth the imputed slice by one small step on its own graph (Eq. 5)."""
     from lloki import propagation, slices
+    from lloki.device import choose_gpu, device_name
 
+    gpu = choose_gpu(device)
     data = slices.read_expression(input)
     filled = slices.read_expression(imputed)
     _same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
     _same_names(data.var_names, filled.var_names, "genes", imputed, input)
     weights = _read_graph(graph, filled, imputed)
-    result = propagation.denoise(data.X, filled.X, weights, alpha, diffuse, support)
+    result = propagation.denoise(data.X, filled.X, weights, alpha, diffuse, support, gpu)
     run.report(
         sample=slices.sample_name(data, input),
         cells=data.n_obs,
@@ -117,6 +136,7 @@ def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support) ->
         nonzero_fraction_before=_filled(data.X),
         nonzero_fraction_imputed=_filled(filled.X),
         nonzero_fraction_after=_filled(result),
+        device=device_name(gpu),
     )
     _write(run, filled, result, output, "denoise", alpha=alpha, diffuse=diffuse, support=support)
 

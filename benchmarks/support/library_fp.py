@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 
-from lloki import graph, propagation, slices, sparsity  # noqa: E402
+from lloki import graph, propagation, slices, sparsity
 
 
 def build(matrix, places):

@@ -130,14 +130,20 @@ class Progress:
         click.echo(f"\r{line}\033[K" if self._terminal else line, err=True, nl=not self._terminal)
 
 
-def stage(name: str, help: str | None = None) -> Callable:
+def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = None) -> Callable:
     """Make a function `f(run, **options)` the command of a stage.
 
     The function raises InputError for what a user can mend: one line on standard error, exit
-    code 2. After it returns, the stage's JSON is written beside `--output`.
+    code 2. After it returns, the stage's JSON is written beside `--output`. `presets` gives
+    `--preset NAME`: other defaults for some options, by name; what the user sets himself holds.
     """
 
     def decorate(function: Callable) -> click.Command:
+        if presets:
+            choice = click.Choice(sorted(presets))
+            option = click.Option(["--preset"], type=choice, help=_preset_help(presets))
+            function.__click_params__.insert(0, option)  # Click turns the list round
+
         @click.command(
             name,
             help=help or function.__doc__,
@@ -147,6 +153,9 @@ def stage(name: str, help: str | None = None) -> Callable:
         @functools.wraps(function)
         def command(**options: object) -> None:
             run = Run(name, options)
+            if presets:
+                _apply(presets.get(options["preset"], {}), options)
+                options = {key: value for key, value in options.items() if key != "preset"}
             try:
                 check_folder(options["output"])  # before the work, not after it
                 function(run, **options)
@@ -158,6 +167,22 @@ def stage(name: str, help: str | None = None) -> Callable:
         return command
 
     return decorate
+
+
+def _preset_help(presets: dict[str, dict]) -> str:
+    texts = []
+    for name, preset in sorted(presets.items()):
+        options = (f"--{key.replace('_', '-')} {value}" for key, value in preset.items())
+        texts.append(f"{name}: {' '.join(options)}")
+    return f"Other defaults ({'; '.join(texts)})."
+
+
+def _apply(preset: dict, options: dict) -> None:
+    """Put a preset's values in place of the options that the user left at their defaults."""
+    source = click.get_current_context().get_parameter_source
+    options.update(
+        {k: v for k, v in preset.items() if source(k) is click.core.ParameterSource.DEFAULT}
+    )
 
 
 def check_folder(output: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +10,9 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, svds
 
 from lloki.neighbours import nearest, unit_rows
+
+if TYPE_CHECKING:
+    import torch
 
 SIGMA_PAIRS = 100  # random pairs of cells behind the default width of the Gaussian
 RECALL_CELLS = 1000  # cells on which an approximate search is compared with the exact one
@@ -76,24 +79,29 @@ def _lanczos_axes(
 
 
 def find_neighbours(
-    space: np.ndarray, k: int, metric: str = "cosine", method: str = "auto", seed: int = 0
+    space: np.ndarray,
+    k: int,
+    metric: str = "cosine",
+    method: str = "auto",
+    seed: int = 0,
+    gpu: torch.device | None = None,
 ) -> Neighbours:
     """The k nearest other cells of every cell (all others if k ≥ n).
 
     space: n × p float32; metric: cosine or euclidean; method: exact, approx (recall measured on
     a sample of cells; searched again more widely, and at last exactly, while it is below
-    RECALL_WANTED), or auto (exact up to EXACT_CELLS).
+    RECALL_WANTED), or auto (exact up to EXACT_CELLS, and on a GPU).
     """
     n = len(space)
     k = min(k, n - 1)
     if method == "auto":
-        method = "exact" if n <= EXACT_CELLS else "approx"
+        method = "exact" if n <= EXACT_CELLS or gpu is not None else "approx"
     for width in (1, 2) if method == "approx" and k > 0 else ():
         found = _approximate(space, k, metric, seed, width)
         share = recall(space, found, metric, seed)
         if share >= RECALL_WANTED:
             return Neighbours(found, "approx", share)
-    found, _ = nearest(space, space, k, metric, exclude=np.arange(n))
+    found, _ = nearest(space, space, k, metric, np.arange(n), gpu)
     return Neighbours(found, "exact", 1.0)
 
 

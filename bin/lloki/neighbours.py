@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from lloki.threads import parallel, thread_count
 
+if TYPE_CHECKING:
+    import torch
+
 ROWS, COLUMNS = 512, 4096  # of a tile of similarities: 8 MB of float32, so that it stays in cache
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
+WHOLE_GPU = 1 << 28  # the same on a GPU: 1 GB
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:
@@ -28,13 +33,15 @@ def nearest(
     k: int,
     metric: str = "cosine",
     exclude: np.ndarray | None = None,
+    gpu: torch.device | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest rows of `base` for each row of `query`, nearest first.
 
     query is n × d, base is m × d; `exclude` names one row of `base` for each query that does not
     count (a cell is no neighbour of its own). Equal distances are ordered by row. Returns indices
     (n × k, int64) and distances (n × k, float32; 1 − cosine, or Euclidean). k is cut to what is
-    there. ValueError for another metric.
+    there. On a `gpu` rounding differs, and which of several equal k-th neighbours is taken is open.
+    ValueError for another metric.
     """
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"metric {metric!r} is neither cosine nor euclidean")
@@ -52,11 +59,14 @@ def nearest(
         base = np.column_stack([base, np.einsum("ij,ij->i", base, base) / -2])
     k = min(k, len(base) - (exclude is not None))
     exclude = np.full(len(query), -1) if exclude is None else np.asarray(exclude)
-    blocks = [slice(start, start + ROWS) for start in range(0, len(query), ROWS)]
-    # A block a thread, each with products of its own: no thread waits for another.
-    alone = len(blocks) > 1 and thread_count() > 1
-    with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
-        found = parallel(lambda rows: _search(query[rows], base, k, exclude[rows]), blocks)
+    if gpu is None:
+        blocks = [slice(start, start + ROWS) for start in range(0, len(query), ROWS)]
+        # A block a thread, each with products of its own: no thread waits for another.
+        alone = len(blocks) > 1 and thread_count() > 1
+        with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
+            found = parallel(lambda rows: _search(query[rows], base, k, exclude[rows]), blocks)
+    else:
+        found = _search_gpu(query, base, k, exclude, gpu)
     indices = np.concatenate([i for i, _ in found] or [np.empty((0, k), dtype=np.int64)])
     scores = np.concatenate([s for _, s in found] or [np.empty((0, k), dtype=np.float32)])
     if metric == "cosine":
@@ -106,6 +116,27 @@ def _search(
     return indices, scores
 
 
+def _search_gpu(
+    query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray, gpu: torch.device
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What `_search` gives for all rows, block by block, by whole rows of products on a GPU."""
+    import torch
+
+    base = torch.from_numpy(np.ascontiguousarray(base)).to(gpu)
+    found, step = [], max(1, WHOLE_GPU // max(len(base), 1))
+    for start in range(0, len(query), step):
+        block = torch.from_numpy(np.ascontiguousarray(query[start : start + step])).to(gpu)
+        own = torch.from_numpy(exclude[start : start + step]).to(gpu)
+        products = block @ base.T
+        has = (own >= 0).nonzero()[:, 0]
+        products[has, own[has]] = -torch.inf
+        score, column = products.topk(k, dim=1)
+        column, order = column.sort(dim=1)
+        score, order = score.gather(1, order).sort(dim=1, descending=True, stable=True)
+        found.append((column.gather(1, order).cpu().numpy(), score.cpu().numpy()))
+    return found
+
+
 def _bound(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
     """A product that about 2 k rows of `base` reach, for each row of `query` (b × 1).
 
@@ -139,13 +170,19 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(chosen, order, axis=1)
 
 
-def mutual(first: np.ndarray, second: np.ndarray, k: int, metric: str = "cosine") -> np.ndarray:
+def mutual(
+    first: np.ndarray,
+    second: np.ndarray,
+    k: int,
+    metric: str = "cosine",
+    gpu: torch.device | None = None,
+) -> np.ndarray:
     """Pairs (row of `first`, row of `second`) where each is among the other's k nearest.
 
     first is n × d, second m × d. Returns pairs, p × 2 int64, sorted.
     """
-    forward = _selection(nearest(first, second, k, metric)[0], len(second))
-    backward = _selection(nearest(second, first, k, metric)[0], len(first))
+    forward = _selection(nearest(first, second, k, metric, gpu=gpu)[0], len(second))
+    backward = _selection(nearest(second, first, k, metric, gpu=gpu)[0], len(first))
     both = forward.multiply(backward.T).tocoo()
     pairs = np.column_stack([both.row, both.col]).astype(np.int64)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

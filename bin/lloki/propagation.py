@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from lloki.threads import parallel
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK_VALUES = 1 << 21  # values of a dense block of rows: 8 MB of float32
 
@@ -28,31 +31,39 @@ def impute(
     max_nonzero: np.ndarray,
     max_iter: int = 40,
     tolerance: float = 1e-4,
+    random_seed: int | None = None,
+    gpu: torch.device | None = None,
     report: Callable[[float], None] = lambda change: None,
 ) -> Imputation:
     """Fill each cell from its neighbours up to its target: X(t+1) = (1 - M) A X(t) + M X(0), Eq. 2.
 
     observed: X(0), n × G CSR float32, not negative, without stored zeros; graph: A, n × n CSR
     float32; max_nonzero: N_max, n integers. After each step a cell keeps its observed values and
-    the largest of its imputed ones (equal ones by gene order), at most N_max in all; a cell that
-    observed more than that keeps what it observed. The next step starts from the matrix restricted
-    in this way. The run ends by `targets` (every cell is at its target, or its neighbours hold no
-    gene that it lacks), by `tolerance` (relative change in the Frobenius norm) or by `max_iter`;
-    `report` is given the change of each step. Two dense n × G arrays are held, whatever the graph.
+    the largest of its imputed ones (equal ones by gene order; with `random_seed` any of them, by
+    chance, as the authors' program does), at most N_max in all; a cell that observed more than
+    that keeps what it observed. The next step starts from the matrix restricted in this way.
+
+    The run ends by `targets` (every cell is at its target, or its neighbours hold no gene that it
+    lacks), by `tolerance` (relative change in the Frobenius norm) or by `max_iter`; `report` is
+    given the change of each step. Two dense n × G arrays are held, whatever the graph; on a `gpu`
+    the product A X is made there, and held as a third.
     """
     current = observed.toarray()
     following = np.empty_like(current)
     counts = np.diff(observed.indptr)
     spare = np.maximum(max_nonzero - counts, 0)
     stopped_by, iterations = "max_iter", 0
+    spread = _product(graph, gpu)
 
     def step(rows: slice) -> tuple[float, float]:
-        block = _step(graph[rows], current, observed[rows], spare[rows])
+        seed = None if random_seed is None else (random_seed, iterations, rows.start)
+        block = _step(hop(rows), observed[rows], spare[rows], seed)
         counts[rows] = np.count_nonzero(block, axis=1)
         following[rows] = block
         return _square(block - current[rows]), _square(current[rows])
 
     while iterations < max_iter and stopped_by == "max_iter":
+        hop = spread(current)
         squares = parallel(step, _blocks(*current.shape))
         moved, size = (sum(column) for column in zip(*squares, strict=True))
         iterations += 1
@@ -66,13 +77,35 @@ def impute(
     return Imputation(_sparse(current), iterations, stopped_by, counts >= max_nonzero)
 
 
+def _product(
+    graph: sp.csr_matrix, gpu: torch.device | None
+) -> Callable[[np.ndarray], Callable[[slice], np.ndarray]]:
+    """`_product(graph, gpu)(values)(rows)` is graph[rows] @ values; on a GPU made once for all."""
+    if gpu is None:
+        return lambda values: lambda rows: graph[rows] @ values
+    import torch
+
+    parts = (torch.from_numpy(part) for part in (graph.indptr, graph.indices, graph.data))
+    weights = torch.sparse_csr_tensor(*parts, size=graph.shape).to(gpu)
+
+    def spread(values: np.ndarray) -> Callable[[slice], np.ndarray]:
+        whole = (weights @ torch.from_numpy(values).to(gpu)).cpu().numpy()
+        return lambda rows: whole[rows]
+
+    return spread
+
+
 def _step(
-    graph: sp.csr_matrix, current: np.ndarray, observed: sp.csr_matrix, spare: np.ndarray
+    hop: np.ndarray, observed: sp.csr_matrix, spare: np.ndarray, seed: tuple[int, ...] | None
 ) -> np.ndarray:
-    """Some rows of X(t+1), restricted: graph and observed hold these rows, current all of X(t)."""
+    """Some rows of X(t+1), restricted, from the same rows of A X(t) and of X(0)."""
     fixed = observed.toarray()
-    imputed = np.where(fixed > 0, np.float32(0), graph @ current)
-    return keep_largest(imputed, spare) + fixed
+    imputed = np.where(fixed > 0, np.float32(0), hop)
+    if seed is None:
+        return keep_largest(imputed, spare) + fixed
+    lots = np.random.default_rng(seed).random(imputed.shape, dtype=np.float32) + 1
+    drawn = keep_largest(np.where(imputed > 0, lots, np.float32(0)), spare) > 0
+    return np.where(drawn, imputed, fixed)
 
 
 def _can_grow(graph: sp.csr_matrix, current: np.ndarray, cells: np.ndarray) -> bool:
@@ -117,6 +150,7 @@ def denoise(
     alpha: float = 0.05,
     diffuse: str = "imputed",
     support: str = "imputed",
+    gpu: torch.device | None = None,
 ) -> sp.csr_matrix:
     """One step of smoothing, α A Z + (1 - α) Z (Eq. 5); nonzero entries of `observed` stay.
 
@@ -125,9 +159,10 @@ def denoise(
     is zero where `imputed` is, with `all` it is not restricted. Returns n × G CSR float32.
     """
     source = (imputed if diffuse == "imputed" else observed).toarray()
+    hop = _product(graph, gpu)(source)
 
     def smoothed(rows: slice) -> np.ndarray:
-        block = alpha * (graph[rows] @ source) + (1 - alpha) * source[rows]
+        block = alpha * hop(rows) + (1 - alpha) * source[rows]
         fixed = observed[rows].toarray()
         block = np.where(fixed > 0, fixed, block)
         if support == "imputed":

@@ -96,6 +96,15 @@ def log_normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix(scaled.log1p(), dtype=np.float32)
 
 
+def scale_to_one(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide all counts by the largest one."""
+    return sp.csr_matrix(counts / counts.data.max(), dtype=np.float32)
+
+
+NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
+NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
+
+
 def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
     """Read a slice from two tables (CSV or TSV, also gzipped), both with cell names first.
 
@@ -168,12 +177,15 @@ def prepare(
     panel: str | None = None,
     organism: str | None = None,
     spatial_unit_um: float = 1.0,
+    scaling: str = "median",
     normalized: bool = False,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
 
-    Counts come from layers['counts'] if that is there, else from X. Cells without any count are
-    dropped. InputError if values are not counts (without `normalized`) or no cell is left.
+    Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
+    slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
+    `normalized` X is taken as it is. Cells without any count are dropped. InputError if values are
+    not counts (without `normalized`) or no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
@@ -195,7 +207,7 @@ def prepare(
     for column in ("sample", "technology", "panel"):
         obs[column] = obs[column].astype("category")
     prepared = ad.AnnData(
-        matrix if normalized else log_normalise(matrix),
+        matrix if normalized else NORMALISE[scaling](matrix),
         obs=obs,
         var=data.var[[]].copy(),
         obsm={"spatial": coordinates[filled]},
@@ -206,7 +218,7 @@ def prepare(
         "prepare_slice",
         source=Path(str(where)).name,
         values=source,
-        normalisation="as given" if normalized else "median total, log1p",
+        normalisation="as given" if normalized else NORMALISATION[scaling],
         organism=organism,
         spatial_unit_um=spatial_unit_um,
         cells_read=data.n_obs,

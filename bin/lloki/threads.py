@@ -22,4 +22,3 @@ def parallel(function: Callable, items: Iterable) -> list:
         return [function(item) for item in items]
     with ThreadPoolExecutor(thread_count()) as pool:
         return list(pool.map(function, items))
-

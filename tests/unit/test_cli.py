@@ -90,6 +90,20 @@ def test_a_programmers_error_is_not_hidden(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_preset_sets_what_the_user_left_and_the_record_says_so(tmp_path):
+    seen = []
+    run = made(lambda run, output, number: seen.append(number), presets={"high": {"number": 9}})
+    for options, expected in (([], 3), (["--preset", "high"], 9),
+                              (["--preset", "high", "--number", 3], 3)):  # fmt: skip
+        assert run("--output", tmp_path / "a.txt", *options).exit_code == 0
+        assert seen.pop() == expected
+        record = json.loads((tmp_path / "a.json").read_text())["parameters"]
+        assert record["number"] == expected
+        assert record["preset"] == ("high" if options else None)
+    assert "high: --number 9" in " ".join(run("--help").stdout.split())
+    assert run("--output", tmp_path / "a.txt", "--preset", "low").exit_code == 2
+
+
 def test_a_failed_run_leaves_the_old_output_and_json(tmp_path):
     path = tmp_path / "a.graph.npz"
     assert made(writes())("--output", path).exit_code == 0

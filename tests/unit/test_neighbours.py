@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,20 @@ def test_many_rows_with_and_without_ties_are_searched_exactly(metric, threads, m
     np.testing.assert_allclose(np.take_along_axis(distance, indices, 1), expected, atol=1e-5)
     np.testing.assert_allclose(distances, expected, atol=1e-3)
     assert all(len(set(row)) == 12 for row in indices.tolist())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_way_of_a_gpu_gives_the_same(metric, monkeypatch):
+    monkeypatch.setattr(neighbours, "WHOLE_GPU", 5000)
+    points = np.random.default_rng(0).normal(size=(700, 8)).astype(np.float32)
+    own = np.arange(700)
+    here, distances = neighbours.nearest(points, points, 20, metric, own)
+    there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device("cpu"))
+    np.testing.assert_array_equal(there, here)
+    np.testing.assert_allclose(lengths, distances, atol=1e-5)
+    pairs = [neighbours.mutual(points[:300], points[300:], 9, metric, gpu=gpu)
+             for gpu in (None, torch.device("cpu"))]  # fmt: skip
+    np.testing.assert_array_equal(*pairs)
 
 
 def test_k_is_cut_to_what_is_there():

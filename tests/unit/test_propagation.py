@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +114,23 @@ def test_observed_values_stay_and_no_cell_exceeds_its_limit(case, steps):
     np.testing.assert_array_equal(result.at_target, counts >= limits)
 
 
+def test_random_values_are_kept_at_the_same_number_and_by_the_seed(demo, monkeypatch):
+    observed, weights, _ = demo
+    limits = np.minimum(np.diff(observed.indptr) + 3, observed.shape[1])
+    largest = propagation.impute(observed, weights, limits, 1)
+    first = propagation.impute(observed, weights, limits, 1, random_seed=1)
+    np.testing.assert_array_equal(np.diff(first.matrix.indptr), np.diff(largest.matrix.indptr))
+    hop = np.where(observed.toarray() > 0, observed.toarray(), (weights @ observed).toarray())
+    values = first.matrix.toarray()
+    np.testing.assert_allclose(values, np.where(values > 0, hop, 0), rtol=1e-5)
+    assert values.sum() < largest.matrix.sum()
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    again = propagation.impute(observed, weights, limits, 1, random_seed=1).matrix
+    assert (again != first.matrix).nnz == 0
+    other = propagation.impute(observed, weights, limits, 1, random_seed=2).matrix
+    assert (other != first.matrix).nnz > 0
+
+
 @settings(max_examples=100, deadline=None)
 @given(exact_slices(), st.randoms(use_true_random=False))
 def test_permuting_cells_permutes_the_result(case, random):
@@ -142,14 +160,27 @@ def test_denoising_any_slice_equals_the_plain_computation(case, alpha):
             assert (result.data != 0).all()
 
 
-def test_blocks_do_not_change_the_result(demo, monkeypatch):
+def test_blocks_and_threads_do_not_change_the_result(demo, monkeypatch):
     observed, weights, limits = demo
     whole = propagation.impute(observed, weights, limits)
     smooth = propagation.denoise(observed, whole.matrix, weights)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(propagation, "BLOCK_VALUES", 7 * observed.shape[1])
     blocked = propagation.impute(observed, weights, limits)
     assert (blocked.matrix != whole.matrix).nnz == 0
     assert (propagation.denoise(observed, whole.matrix, weights) != smooth).nnz == 0
+
+
+def test_the_way_of_a_gpu_gives_the_same(demo):
+    observed, weights, limits = demo
+    device = torch.device("cpu")
+    here = propagation.impute(observed, weights, limits)
+    there = propagation.impute(observed, weights, limits, gpu=device)
+    np.testing.assert_allclose(there.matrix.toarray(), here.matrix.toarray(), atol=1e-5)
+    assert (there.iterations, there.stopped_by) == (here.iterations, here.stopped_by)
+    smooth = propagation.denoise(observed, here.matrix, weights, gpu=device)
+    expected = propagation.denoise(observed, here.matrix, weights)
+    np.testing.assert_allclose(smooth.toarray(), expected.toarray(), atol=1e-5)
 
 
 @settings(deadline=None)
