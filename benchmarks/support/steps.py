@@ -1,0 +1,50 @@
+"""LLOKI-FP step by step in memory, with the defaults of the scripts, for benchmarks of quality."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from lloki import graph, propagation, sparsity
+
+
+def neighbours(matrix, k=40):
+    """The k nearest cells in expression, as build_graph.py finds them."""
+    space = graph.principal_components(matrix, 50)
+    return graph.find_neighbours(space, k, "cosine", "auto", 0).indices
+
+
+def build(matrix, places, k=40, sigma=1.0, rows=False):
+    """The graph of build_graph.py; sigma: the width as a multiple of the default one.
+
+    rows: not D^(-1/2) W D^(-1/2) but D^(-1) W, each cell's weights adding up to 1.
+    """
+    width = sigma * graph.mean_pair_distance(places)
+    weights = graph.spatial_graph(neighbours(matrix, k), places, width)
+    return row_normalised(weights) if rows else weights
+
+
+def row_normalised(weights):
+    """D^(-1) W from D^(-1/2) W D^(-1/2), whose diagonal is 1 / D."""
+    root = np.sqrt(weights.diagonal())
+    return sp.csr_matrix(sp.diags_array(root) @ weights @ sp.diags_array(1 / root), dtype="f4")
+
+
+def limits(matrix, reference, fixed=False):
+    """Targets by transport to the sparsities of `reference`, or their mean for every cell."""
+    targets = sparsity.transport(sparsity.sparsity(matrix), reference)
+    if fixed:
+        targets = np.full_like(targets, targets.mean())
+    return sparsity.max_nonzero(targets, matrix.shape[1])
+
+
+def impute(matrix, weights, most=None):
+    """The matrix imputed up to `most` values a cell (None: every gene)."""
+    most = np.full(matrix.shape[0], matrix.shape[1]) if most is None else most
+    return propagation.impute(matrix, weights, most).matrix
+
+
+def thinned(counts, keep, seed=0):
+    """Counts of which each molecule stays with probability `keep`, without stored zeros."""
+    counts = sp.csr_matrix(counts, copy=True)
+    counts.data = np.random.default_rng(seed).binomial(counts.data.astype(int), keep)
+    counts.eliminate_zeros()
+    return counts.astype(np.float32)
