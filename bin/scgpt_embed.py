@@ -35,6 +35,12 @@ class BatchSize(click.ParamType):
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option(
+    "--backend",
+    type=click.Choice(["lloki", "reference"]),
+    default="lloki",
+    help="Program: this one, or the package scgpt (in its own arithmetic), to compare with.",
+)
+@click.option(
     "--organism",
     type=click.Choice(["human", "mouse"]),
     help="Species of the gene names.  [default: as the slice was prepared]",
@@ -61,21 +67,21 @@ class BatchSize(click.ParamType):
 )
 @click.option("--seed", type=int, default=0, help="For bins of tied values and --max-length.")
 def main(
-    run: Run, input, checkpoint, output, batch_size, precision, device, organism, orthologs,
-    max_length, min_genes_share, min_genes, empty_cells, seed,
+    run: Run, input, checkpoint, output, precision, device, backend, organism, orthologs,
+    min_genes_share, min_genes, empty_cells, **options,
 ) -> None:  # fmt: skip
     """Embed each cell of a slice with scGPT: obsm['X_lloki_fp'], rows of unit length."""
     import numpy as np
-    import torch
 
     from lloki import genes, slices
     from lloki.device import choose_device, device_name
     from lloki.scgpt.checkpoint import read_checkpoint
-    from lloki.scgpt.encoder import Encoder, embed
 
     where = choose_device(device)
     if precision == "auto":
         precision = "bf16" if where.type == "cuda" else "fp32"
+    if backend == "reference":
+        precision = "fp16" if where.type == "cuda" else "fp32"  # as the package has it
     data = slices.read_expression(input)
     sample = slices.sample_name(data, input)
     if organism is None:
@@ -88,34 +94,35 @@ def main(
     _warn_of_merged(run, data, match)
 
     click.echo(f"scgpt_embed: {sample} on {device_name(where)}, {precision}", err=True)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    encoder = Encoder(model, match.found, where, dtype)
+    names = data.obs_names[filled]
     vectors = np.zeros((data.n_obs, model.dim), dtype=np.float32)
-    parts = embed(
-        encoder, matrix[filled], data.obs_names[filled],
-        max_length=max_length, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
-    with run.progress(len(filled), "cells embedded") as progress:
+    if backend == "reference":
+        from lloki.scgpt.reference import embed_by_package
+
+        vectors[filled] = embed_by_package(
+            matrix[filled], match.found, checkpoint, where, **options
+        )
+    else:
+        parts = _embed(run, model, match, matrix[filled], names, where, precision, options)
         for rows, part in parts:
             vectors[filled[rows]] = part
-            progress.update(len(rows))
-
     result = slices.without_expression(data)
     result.obsm["X_lloki_fp"] = vectors
     if len(filled) < data.n_obs:
         result.obs["lloki_empty"] = ~np.isin(np.arange(data.n_obs), filled)
-    folder = Path(checkpoint).resolve().name
     common = dict(
-        embedder="scgpt", checkpoint=folder, checkpoint_sha256=model.sha256, dim=model.dim,
+        embedder="scgpt", checkpoint=Path(checkpoint).resolve().name,
+        checkpoint_sha256=model.sha256, dim=model.dim, backend=backend,
         organism=organism, genes=data.n_vars, genes_found=len(match.found),
         **{f"genes_{rule}": match.count(rule) for rule in ("exact", "ortholog", "case")},
         precision=precision,
     )  # fmt: skip
     missing = data.var_names[[symbol is None for symbol in match.symbols]].tolist()
     slices.record(
-        result, "embedding", **common, genes_missing=missing, max_length=max_length, seed=seed
-    )
-    tokens = np.minimum(np.diff(matrix.indptr)[filled] + 1, max_length)
+        result, "embedding", **common, genes_missing=missing,
+        max_length=options["max_length"], seed=options["seed"],
+    )  # fmt: skip
+    tokens = np.minimum(np.diff(matrix.indptr)[filled] + 1, options["max_length"])
     run.report(
         sample=sample, **common, share=match.share, cells=data.n_obs,
         cells_empty=data.n_obs - len(filled), tokens_median=float(np.median(tokens)),
@@ -123,6 +130,20 @@ def main(
     )  # fmt: skip
     with run.output(output) as temporary:
         slices.write_h5ad(result, temporary)
+
+
+def _embed(run: Run, model, match, matrix, names, where, precision: str, options: dict):
+    """Rows and their vectors, batch by batch, with progress."""
+    import torch
+
+    from lloki.scgpt.encoder import Encoder, embed
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    encoder = Encoder(model, match.found, where, dtype)
+    with run.progress(len(names), "cells embedded") as progress:
+        for rows, part in embed(encoder, matrix, names, **options):
+            yield rows, part
+            progress.update(len(rows))
 
 
 def _match(run: Run, data, vocabulary, table, min_genes: int, min_share: float):

@@ -6,15 +6,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 compile() {
-    .venv/share/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
-        --no-header --no-emit-index-url --no-emit-find-links "$@"
+    .venv/share/uv/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
+        --no-emit-find-links "$@"
 }
+ours=(--universal --python-version 3.12)
 image() { # name, extras
     local lock=containers/$1/requirements.lock
-    compile pyproject.toml --no-annotate --constraint requirements.lock "${@:2}" --output-file "$lock"
+    compile pyproject.toml "${ours[@]}" --no-annotate --constraint requirements.lock "${@:2}" --output-file "$lock"
 }
 
-compile pyproject.toml --all-extras --output-file requirements.lock "$@"
+compile pyproject.toml "${ours[@]}" --all-extras --output-file requirements.lock "$@"
 image core
 image torch --extra torch
 image bench --extra bench --extra report
+# the original scgpt with the PyTorch of its time
+compile containers/scgpt/requirements.in --python-version 3.11 --python-platform linux --no-annotate \
+    --output-file containers/scgpt/requirements.lock "$@"

@@ -107,10 +107,13 @@ def test_embeds_a_real_slice(slice_path, checkpoint, output):
     assert record["warnings"] == []
 
 
-@pytest.mark.skipif(
+with_scgpt = pytest.mark.skipif(
     not (scgpt_reference.FOLDER / "scgpt").is_dir(),
     reason="the original scgpt is not there: run tests/install_scgpt.sh",
 )
+
+
+@with_scgpt
 def test_equals_the_package_on_a_real_slice(slice_path, checkpoint, output, vocabulary):
     assert run(slice_path, checkpoint, output, "--precision", "fp32").exit_code == 0
     data = slices.read_expression(slice_path)
@@ -120,6 +123,28 @@ def test_equals_the_package_on_a_real_slice(slice_path, checkpoint, output, voca
     human.var_names = match.found
     expected = scgpt_reference.embed(human, checkpoint)
     assert np.abs(ad.read_h5ad(output).obsm["X_lloki_fp"] - expected).max() <= 2e-6
+
+
+@with_scgpt
+def test_the_package_itself_as_backend(slice_path, checkpoint, tmp_path):
+    scgpt_reference.load()
+    ours, theirs = (tmp_path / f"{name}.fp.h5ad" for name in ("ours", "theirs"))
+    assert run(slice_path, checkpoint, ours, "--precision", "fp32").exit_code == 0
+    result = run(slice_path, checkpoint, theirs, "--backend", "reference", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    one, two = (ad.read_h5ad(path) for path in (ours, theirs))
+    assert np.abs(one.obsm["X_lloki_fp"] - two.obsm["X_lloki_fp"]).max() <= 2e-6
+    assert two.uns["lloki"]["embedding"]["backend"] == "reference"
+
+
+def test_without_the_package_that_backend_is_refused(slice_path, checkpoint, output, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scgpt", None)
+    result = run(slice_path, checkpoint, output, "--backend", "reference")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith(
+        "scgpt_embed: --backend reference: the package"
+    )
+    assert "--backend lloki" in result.stderr and list(output.parent.iterdir()) == []
 
 
 def test_same_options_same_result_whatever_the_batch(slice_path, checkpoint, tmp_path):

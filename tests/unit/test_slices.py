@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,6 +152,18 @@ def test_a_slice_survives_writing_and_reading(tmp_path):
     np.testing.assert_array_equal(read.obsm["spatial"], made.obsm["spatial"])
     assert slices.sample_name(read, "s") == "s" and set(read.obs["panel"]) == {"p"}
     assert read.uns["lloki"]["prepare_slice"]["organism"] == "mouse"
+
+
+def test_names_are_written_as_plain_strings(tmp_path):
+    data = ad.AnnData(sp.csr_matrix(np.ones((2, 1), dtype=np.float32)))
+    data.obs_names, data.var_names = ["a", "b"], ["Gad1"]
+    data.obs["label"], data.obs["note"] = pd.Categorical(["x", None]), ["y", None]
+    slices.write_h5ad(data, tmp_path / "a.h5ad")
+    kinds = []
+    with h5py.File(tmp_path / "a.h5ad") as file:
+        file.visititems(lambda name, item: kinds.append(item.attrs.get("encoding-type")))
+    assert "string-array" in kinds and not any("nullable" in (kind or "") for kind in kinds)
+    assert ad.read_h5ad(tmp_path / "a.h5ad").obs["note"].isna().tolist() == [False, True]
 
 
 def test_reading_says_what_is_wrong_and_where(tmp_path):
