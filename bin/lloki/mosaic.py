@@ -1,9 +1,13 @@
 """One low-rank model for a mosaic of gene panels: an embedding that needs no trained weights.
 
-Each data set d (a slice, a reference) measures some of the genes. Its standardised expression is
-modelled as X_d ≈ Z_d W[genes of d]ᵀ with one loading vector per gene, whatever the panel, and
-factors Z_d per cell. W and Z are alternating ridge regressions. Since Z_d is linear in X_d, the
-fit needs only each data set's gene × gene correlations: its cost does not grow with the cells.
+Each data set d (a slice, a reference) measures some of the genes. Its standardised expression,
+each gene times its weight, is modelled as X_d ≈ Z_d W[genes of d]ᵀ with one loading vector per
+gene, whatever the panel, and factors Z_d per cell. W and Z are alternating ridge regressions. Since
+Z_d is linear in X_d, the fit needs only each data set's gene × gene correlations: its cost does not
+grow with the cells.
+
+A gene weighs by its communality in its data set, the share of its variance that the leading
+components explain: most of what a gene of few counts shows is noise.
 """
 
 from __future__ import annotations
@@ -17,12 +21,19 @@ import numpy as np
 import scipy.sparse as sp
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
 
 from lloki.genes import match_keys
 from lloki.neighbours import unit_rows
 
 CLIP = 10.0  # standard deviations: one extreme cell must not own a gene's scale
 ROWS = 8192
+COMPONENTS = 15  # leading components of a data set, for the communalities
+LEAST = 0.02  # communality: no gene is left out
+POWER = 0.25  # of the communality, as a gene's weight
+STRENGTH = 0.5  # power of a factor's strength (length of its loadings) in the embedding
+CELLS = 20_000  # enough for a new data set's communalities
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,22 @@ def correlations(expression: sp.csr_matrix) -> np.ndarray:
     return total / n
 
 
+def gene_weights(moment: np.ndarray) -> np.ndarray:
+    """Weights of genes (G, mean square 1) from a data set's `correlations`, by communality."""
+    genes = len(moment)
+    components = min(COMPONENTS, max(2, genes // 3))
+    if components >= genes:
+        return np.ones(genes)
+    # Lanczos iterations where all components would take long
+    if genes > 500:
+        values, vectors = eigsh(moment, k=components, v0=np.ones(genes))
+    else:
+        values, vectors = eigh(moment, subset_by_index=(genes - components, genes - 1))
+    communality = np.square(vectors) @ np.maximum(values, 0)
+    weights = np.clip(communality, LEAST, 1) ** POWER
+    return weights / np.sqrt(np.square(weights).mean())
+
+
 def fit(
     panels: Sequence[np.ndarray],
     moments: Sequence[np.ndarray],
@@ -99,6 +126,8 @@ def fit(
         measured[d, place] = True
     _check_linked(measured)
     rank = min(rank, len(panels[0]))
+    weights = (gene_weights(moment) for moment in moments)
+    moments = [m * w[:, None] * w for m, w in zip(moments, weights, strict=True)]
     loadings = np.zeros((len(genes), rank))
     loadings[places[0]] = _leading(moments[0], rank)
     patterns, pattern_of = np.unique(measured, axis=1, return_inverse=True)
@@ -121,6 +150,7 @@ def fit(
 def embed(model: MosaicModel, expression: sp.csr_matrix, panel: object) -> np.ndarray:
     """Factors of each cell with rows of unit length (n × rank, float32) by one ridge regression.
 
+    A factor counts by the square root of its strength, the length of its loadings.
     expression: n × G log-normalised; panel: its G gene names. ValueError if the model has none.
     """
     keys, columns = gene_columns(panel)
@@ -129,9 +159,13 @@ def embed(model: MosaicModel, expression: sp.csr_matrix, panel: object) -> np.nd
         raise ValueError("no gene of the panel is in the model")
     columns = columns[known]
     place = np.searchsorted(model.genes, keys[known])
+    expression = expression[:, columns]
+    some = expression[:: max(1, expression.shape[0] // CELLS)]
     projection = _projection(model.loadings[place].astype(np.float64), model.ridge)
+    projection *= gene_weights(correlations(some))[:, None]
+    projection *= np.linalg.norm(model.loadings, axis=0) ** STRENGTH
     projection = projection.astype(np.float32)
-    rows = standardised(expression[:, columns])
+    rows = standardised(expression)
     blocks = [
         rows(slice(start, start + ROWS)) @ projection
         for start in range(0, expression.shape[0], ROWS)

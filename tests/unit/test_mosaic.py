@@ -28,11 +28,20 @@ def standardise(matrix):
     return np.clip(dense, -10, 10)
 
 
+def weigh(x):
+    """Genes times their weights: communality in the leading third of the components."""
+    values, vectors = np.linalg.eigh(x.T @ x / len(x))
+    leading = np.argsort(values)[::-1][: max(2, len(values) // 3)]
+    communality = (vectors[:, leading] ** 2 * values[leading]).sum(axis=1)
+    weights = np.clip(communality, 0.02, 1) ** 0.25
+    return x * (weights / np.sqrt((weights**2).mean()))
+
+
 def alternating_over_cells(data, rank, rounds, ridge):
     """The same alternation written over cells, one gene at a time."""
     genes = sorted(set(np.concatenate([names for names, _ in data])))
     place = [np.array([genes.index(g) for g in names]) for names, _ in data]
-    cells = [standardise(matrix) for _, matrix in data]
+    cells = [weigh(standardise(matrix)) for _, matrix in data]
     values, vectors = np.linalg.eigh(cells[0].T @ cells[0] / len(cells[0]))
     start = np.argsort(values)[::-1][:rank]
     loadings = np.zeros((len(genes), rank))
@@ -70,7 +79,8 @@ def test_embedding_is_a_ridge_regression_with_unit_rows_for_any_order_of_genes()
     names, matrix = data[1]
     found = mosaic.embed(model, matrix, names)
     w = model.loadings[np.searchsorted(model.genes, names)].astype(np.float64)
-    z = standardise(matrix) @ w @ np.linalg.inv(w.T @ w + 0.7 * np.eye(3))
+    z = weigh(standardise(matrix)) @ w @ np.linalg.inv(w.T @ w + 0.7 * np.eye(3))
+    z *= np.sqrt(np.linalg.norm(model.loadings, axis=0))
     np.testing.assert_allclose(found, z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-4)
     turned = mosaic.embed(model, matrix[:, ::-1].tocsr(), [n.lower() for n in names[::-1]])
     np.testing.assert_allclose(turned, found, atol=1e-5)
@@ -90,6 +100,18 @@ def test_factors_of_cells_meet_across_panels_that_share_few_genes():
     similar = first @ second.T
     same = state[:100, None] == state[None, 100:]
     assert similar[same].mean() > 0.8 > -0.5 > similar[~same].mean()
+
+
+@pytest.mark.parametrize("genes", [60, 600])
+def test_noisy_genes_weigh_less(genes):
+    random = np.random.default_rng(0)
+    values = random.normal(size=(900, genes))
+    half = genes // 2
+    values[:, :half] += 2 * random.normal(size=(900, 3)) @ random.normal(size=(3, half))
+    weights = mosaic.gene_weights(np.corrcoef(values.T))
+    assert np.mean(weights**2) == pytest.approx(1)
+    assert weights[:half].mean() > 1.1 * weights[half:].mean()
+    assert (mosaic.gene_weights(np.eye(2)) == 1).all()
 
 
 def test_a_data_set_without_any_link_is_named():
