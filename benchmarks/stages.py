@@ -61,24 +61,32 @@ def main(paths, reference, label_key, transfer_key, keep, **options) -> None:
     heads = "".join(f"{name:>13}" for name in NAMES)
     print(f"{'':32}{'PCA-50':^52}  {'mosaic':^52}\n{'':24}{'values':>8}{heads}  {heads}"
           + f"{'transfer F1':>13}" * len(atlas))  # fmt: skip
-    noise = np.zeros(len(NAMES))
+    noise, table = np.zeros(len(NAMES)), {stage: [] for stage in STAGES}
     for name, (cells, stages) in found.items():
         labels = cells.obs[label_key].astype(str).to_numpy(dtype=object)
         print(f"{name}: {cells.n_obs} cells, {cells.n_vars} genes, {len(set(labels))} labels")
         for stage, matrix, model in zip(STAGES, stages, models, strict=True):
-            row = f"  {stage:22}{matrix.nnz / matrix.shape[0]:>8.1f}"
             embedded = mosaic.embed(model, matrix, cells.var_names)
+            row = [matrix.nnz / matrix.shape[0]]
             for space in (graph.principal_components(matrix, 50), embedded):
                 values, deviations = scores(space, labels)
                 noise = np.maximum(noise, deviations)
-                row += "".join(f"{value:>13.3f}" for value in values) + "  "
+                row.extend(values)
             for a in atlas:
                 known = mosaic.embed(model, a.X, a.var_names)
-                value = transfer(known, a.obs[transfer_key], embedded, cells.obs[transfer_key])
-                row = f"{row[:-2]}{value:>13.3f}"
-            print(row.rstrip(), flush=True)
+                row.append(transfer(known, a.obs[transfer_key], embedded, cells.obs[transfer_key]))
+            table[stage].append(row)
+            print_row(stage, row)
+    print(f"mean of {len(found)} slices")
+    for stage, values in table.items():
+        print_row(stage, np.mean(values, axis=0))
     seeds = [f"{name} {value:.3f}" for name, value in zip(NAMES[1:], noise[1:], strict=True)]
     print("largest standard deviation over the seeds: " + ", ".join(seeds))
+
+
+def print_row(stage, row):
+    values = [f"{value:>13.3f}" for value in row[1:]]
+    print(f"  {stage:22}{row[0]:>8.1f}{''.join(values[:4])}  {''.join(values[4:])}", flush=True)
 
 
 def run_stages(path, atlas, keep, neighbors, sigma, rows):
