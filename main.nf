@@ -39,7 +39,7 @@ workflow LLOKI {
     IMPUTE(slices.join(BUILD_GRAPH.out.graph).join(OT_SPARSITY.out.targets), stage('impute'))
     BUILD_GRAPH_IMPUTED(IMPUTE.out.imputed, stage('build_graph'))
     DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH_IMPUTED.out.graph), stage('denoise'))
-    EMBED(DENOISE.out.denoised, references)
+    EMBED(DENOISE.out.denoised, references, slices)
 
     // All slices together: one latent space, one frame of coordinates, one file.
     TRAIN_CAE(by_sample(EMBED.out.fp), stage('train_cae'))

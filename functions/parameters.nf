@@ -39,8 +39,13 @@ def parameter_faults(Map given) {
             faults << "--${name} ${value}: no such file or folder; check the path"
         }
     }
-    if (given.embedder == 'scgpt' && !given.scgpt_checkpoint) {
-        faults << '--scgpt_checkpoint: missing; --embedder scgpt needs the folder of a checkpoint'
+    def pretrain = given.pretrain_scgpt.toString() == 'true'
+    if (given.embedder == 'scgpt' && !given.scgpt_checkpoint && !pretrain) {
+        faults << '--scgpt_checkpoint: missing; --embedder scgpt needs the folder of a checkpoint, or --pretrain_scgpt'
+    }
+    if (pretrain && (given.scgpt_checkpoint || given.embedder == 'mosaic')) {
+        def other = given.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
+        faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
     }
     return faults
 }

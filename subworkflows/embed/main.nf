@@ -1,5 +1,6 @@
 include { FIT_MOSAIC } from '../../modules/fit_mosaic/main'
 include { MOSAIC_EMBED } from '../../modules/mosaic_embed/main'
+include { PRETRAIN_SCGPT } from '../../modules/pretrain_scgpt/main'
 include { SCGPT_EMBED } from '../../modules/scgpt_embed/main'
 include { stage } from '../../functions/parameters'
 include { by_sample } from '../../functions/task'
@@ -13,12 +14,13 @@ workflow EMBED {
     take:
     cells // [meta, denoised]
     references // [meta, reference]
+    slices // [meta, slice], as prepared
 
     main:
-    embedder = params.embedder != 'auto' ? params.embedder : params.scgpt_checkpoint ? 'scgpt' : 'mosaic'
+    has_scgpt = params.scgpt_checkpoint || params.pretrain_scgpt
+    embedder = params.embedder != 'auto' ? params.embedder : has_scgpt ? 'scgpt' : 'mosaic'
     if (embedder == 'scgpt') {
-        orthologs = file(params.orthologs ?: "${projectDir}/assets/orthologs.csv.gz")
-        embedded = SCGPT_EMBED(cells, file(params.scgpt_checkpoint), orthologs, stage('scgpt_embed'))
+        embedded = SCGPT(cells, references, slices)
     }
     else {
         embedded = MOSAIC(cells, references)
@@ -26,6 +28,39 @@ workflow EMBED {
     fp = embedded.fp
     json = embedded.json
     versions = embedded.versions
+
+    emit:
+    fp
+    json
+    versions
+}
+
+/** Every slice through one scGPT: the checkpoint given, or one trained on all slices and references. */
+workflow SCGPT {
+    take:
+    cells
+    references
+    slices
+
+    main:
+    orthologs = file(params.orthologs ?: "${projectDir}/assets/orthologs.csv.gz")
+    if (params.pretrain_scgpt) {
+        distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
+        mosaic = params.mosaic_model ? file(params.mosaic_model) : []
+        PRETRAIN_SCGPT(by_sample(slices), distinct, mosaic, orthologs, stage('pretrain_scgpt'))
+        checkpoint = PRETRAIN_SCGPT.out.checkpoint
+        json = PRETRAIN_SCGPT.out.json
+        versions = PRETRAIN_SCGPT.out.versions
+    }
+    else {
+        checkpoint = channel.value(file(params.scgpt_checkpoint))
+        json = channel.empty()
+        versions = channel.empty()
+    }
+    SCGPT_EMBED(cells, checkpoint, orthologs, stage('scgpt_embed'))
+    fp = SCGPT_EMBED.out.fp
+    json = json.mix(SCGPT_EMBED.out.json)
+    versions = versions.mix(SCGPT_EMBED.out.versions)
 
     emit:
     fp

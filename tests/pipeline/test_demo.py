@@ -84,6 +84,23 @@ def test_stubs_run_through(tmp_path):
     assert len(trace(tmp_path)) >= 27
 
 
+def test_a_scgpt_trained_on_the_slices_embeds_them(tmp_path):
+    run = nextflow(
+        "-profile", "test", "-stub-run", "--outdir", "results", "--pretrain_scgpt", "true",
+        "--pretrain_genes_kept", "0.3-0.9", cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    names = [row["name"].split(":")[-1].split()[0] for row in trace(tmp_path)]
+    assert (names.count("PRETRAIN_SCGPT"), names.count("SCGPT_EMBED")) == (1, len(SAMPLES))
+    assert not {"FIT_MOSAIC", "MOSAIC_EMBED"} & set(names)
+    assert (tmp_path / "results/scgpt/args.json").is_file()
+    (script,) = (
+        text for path in tmp_path.glob("work/*/*/.command.run")
+        if "PRETRAIN_SCGPT" in (text := path.read_text())
+    )  # fmt: skip
+    assert all(f"{sample}.slice.h5ad" in script for sample in SAMPLES) and "reference" in script
+
+
 def test_all_faults_of_a_samplesheet_are_listed_before_any_task(tmp_path):
     (tmp_path / "sheet.csv").write_text(
         "sample,input,technology,organism,spatial_unit_um\n"
@@ -105,6 +122,14 @@ def test_a_wrong_parameter_is_named_with_the_right_one(tmp_path):
     run = nextflow("-profile", "test", "--neighbours", 30, "--metric", "taxicab", cwd=tmp_path)
     assert run.returncode != 0
     assert "neighbours" in run.stdout and "neighbors" in run.stdout and "taxicab" in run.stdout
+
+
+def test_two_embedders_at_once_are_refused(tmp_path):
+    run = nextflow(
+        "-profile", "test", "--pretrain_scgpt", "--scgpt_checkpoint", tmp_path, cwd=tmp_path
+    )
+    assert run.returncode != 0
+    assert "--pretrain_scgpt: given with --scgpt_checkpoint" in run.stdout
 
 
 def test_help_lists_the_parameters(tmp_path):

@@ -18,8 +18,8 @@ MAPPED = [
     for name, p in PARAMETERS.items() for stage, option in p.get("options", {}).items()
 ]  # fmt: skip
 STAGES = """
-prepare_slice build_graph ot_sparsity impute denoise scgpt_embed fit_mosaic mosaic_embed train_cae
-infer_cae align integrate benchmark report
+prepare_slice build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
+mosaic_embed train_cae infer_cae align integrate benchmark report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -28,6 +28,7 @@ GIVEN = {
     "ot_sparsity": "reference",
     "impute": "graph targets",
     "denoise": "graph imputed",
+    "pretrain_scgpt": "mosaic orthologs organism checkpoint_every resume",
     "scgpt_embed": "checkpoint orthologs organism",
     "mosaic_embed": "model",
     "infer_cae": "model",

@@ -1,0 +1,35 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** A small scGPT, trained on all slices and references. */
+process PRETRAIN_SCGPT {
+    label 'process_medium'
+    label 'process_gpu'
+
+    input:
+    path cells
+    path references, stageAs: 'reference?/*'
+    path mosaic, stageAs: 'mosaic_model'
+    path orthologs
+    val stage
+
+    output:
+    path 'scgpt', emit: checkpoint
+    path 'scgpt.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    pretrain_scgpt.py ${repeated('--input', cells)} ${repeated('--input', references)} \\
+        ${mosaic ? "--mosaic ${mosaic}" : ''} --orthologs ${orthologs} \\
+        --output scgpt ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" scgpt.json > versions.yml
+    """
+
+    stub:
+    """
+    mkdir scgpt
+    touch scgpt/args.json scgpt.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}
