@@ -3,7 +3,7 @@
 
 Every slice goes through preparation, LLOKI-FP and the mosaic embedding in memory with the defaults
 of the scripts; the autoencoder is trained with each seed. Prints scib-metrics' eight, the two
-aggregates, iLISI and label transfer between technologies (mean and standard deviation over seeds).
+aggregates and label transfer between technologies (mean and standard deviation over seeds).
 The labels in the column that counts are never shown to a method. Without arguments it takes the
 slices of the demo; PCA is on the genes that all slices share.
 """
@@ -42,7 +42,7 @@ def main(paths, reference, label_key, seeds, settings) -> None:
     from lloki.graph import principal_components
 
     base = principal_components(integration.shared_expression(cells, shared), 50)
-    names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "iLISI", "Label transfer F1"]
+    names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "Label transfer F1"]
     print(f"{'':14}" + "".join(f"{n.replace('Silhouette', 'ASW'):>19}" for n in names), flush=True)
 
     def row(name, spaces):

@@ -8,9 +8,15 @@ import click
 from lloki.cli import InputError, Run, stage
 
 STEPS = 1200  # what --epochs auto aims at: losses of the real slices are flat from there on
+PRESETS = {  # the published settings of the losses, on pairs as published
+    "paper-ovarian": {"lambda_trip": 0.2, "lambda_bc": 500.0, "pair_smoothing": 0},
+    "release-brain": {
+        "lambda_trip": 2.0, "lambda_bc": 500.0, "lr": 5e-3, "epochs": "200", "pair_smoothing": 0,
+    },
+}  # fmt: skip
 
 
-@stage("train_cae")
+@stage("train_cae", presets=PRESETS)
 @click.option("--input", required=True, multiple=True, help="SAMPLE.fp.h5ad; repeatable.")
 @click.option("--output", required=True, help="The model folder to write.")
 @click.option("--latent-dim", type=click.IntRange(1), default=128)

@@ -97,6 +97,14 @@ def test_training_writes_every_loss_and_its_configuration(folder):
     assert config["training"]["epochs"] == 12 and config["embedder"].startswith("mosaic")
 
 
+def test_presets_are_the_published_settings(folder, tmp_path):
+    good(train_cae, *embeddings(folder), "--output", tmp_path / "cae",
+         "--preset", "release-brain", "--epochs", 1)  # fmt: skip
+    training = json.loads((tmp_path / "cae" / "config.json").read_text())["training"]
+    published = {"lambda_trip": 2, "lambda_bc": 500, "lr": 5e-3, "epochs": 1}
+    assert {name: training[name] for name in published} == published
+
+
 def test_inference_adds_the_latent_positions(folder, tmp_path):
     out = tmp_path / "osmfish.lloki.h5ad"
     good(
