@@ -21,7 +21,6 @@ defaults.
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import click
@@ -174,8 +173,9 @@ def magic(expression, folder: Path):
     """Scores of MAGIC, which runs as a program of an environment of its own."""
     python = folder / "bin" / "python"
     if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", MAGIC], check=True)
+        uv = ROOT / ".venv" / "share" / "uv" / "bin" / "uv"
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, MAGIC], check=True)
     with tempfile.TemporaryDirectory() as work:
         given, got = Path(work) / "expression.npy", Path(work) / "scores.npy"
         np.save(given, expression)
