@@ -41,7 +41,8 @@ STAGES = ("raw", "imputed", "  one target for all", "  no target", "  --thin", "
 @click.option("--keep", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option("--neighbors", default=40, show_default=True)
 @click.option("--sigma", default=1.0, show_default=True, help="As a multiple of the default.")
-@click.option("--rows", is_flag=True, help="A graph whose rows add up to 1.")  # fmt: skip
+@click.option("--rows", is_flag=True, help="A graph whose rows add up to 1.")
+@click.option("--release", is_flag=True, help="The choices of --preset release.")
 def main(paths, reference, label_key, transfer_key, keep, **options) -> None:
     """Print a row for each slice and stage."""
     from support.scores import NAMES, scores, transfer
@@ -89,7 +90,7 @@ def print_row(stage, row):
     print(f"  {stage:22}{row[0]:>8.1f}{''.join(values[:4])}  {''.join(values[4:])}", flush=True)
 
 
-def run_stages(path, atlas, keep, neighbors, sigma, rows):
+def run_stages(path, atlas, keep, neighbors, sigma, rows, release):
     """The prepared slice, and its expression at each of STAGES."""
     from support import steps
 
@@ -100,21 +101,22 @@ def run_stages(path, atlas, keep, neighbors, sigma, rows):
     if keep < 1:
         reference = sparsity.sparsity(data.X)
         data.X = steps.thinned(data.X, keep)
-    cells = slices.prepare(data, name, sample=name, technology=name)
+    scaling, pcs, seed = ("maximum", 0, 0) if release else ("median", 50, None)
+    cells = slices.prepare(data, name, sample=name, technology=name, scaling=scaling)
     if keep == 1:
         _, columns = genes.shared(cells.var_names, atlas[0].var_names)
-        reference = sparsity.sparsity(atlas[0].X[:, columns])
+        reference = sparsity.sparsity(atlas[0].X if release else atlas[0].X[:, columns])
 
     def build(matrix):
-        return steps.build(matrix, cells.obsm["spatial"], neighbors, sigma, rows)
+        return steps.build(matrix, cells.obsm["spatial"], neighbors, sigma, rows, pcs)
 
     weights, raw = build(cells.X), cells.X
     targets = steps.limits(raw, reference)
     imputed, fixed, free = (
-        steps.impute(raw, weights, most)
+        steps.impute(raw, weights, most, seed)
         for most in (targets, steps.limits(raw, reference, fixed=True), None)
     )
-    thin = steps.impute(propagation.thin(raw, targets), weights, targets)
+    thin = steps.impute(propagation.thin(raw, targets), weights, targets, seed)
     again = build(imputed)
     denoised, original = (
         propagation.denoise(raw, imputed, again, diffuse=d) for d in ("imputed", "original")

@@ -6,19 +6,19 @@ import scipy.sparse as sp
 from lloki import graph, propagation, sparsity
 
 
-def neighbours(matrix, k=40):
+def neighbours(matrix, k=40, pcs=50):
     """The k nearest cells in expression, as build_graph.py finds them."""
-    space = graph.principal_components(matrix, 50)
+    space = graph.principal_components(matrix, pcs) if pcs else matrix.toarray()
     return graph.find_neighbours(space, k, "cosine", "auto", 0).indices
 
 
-def build(matrix, places, k=40, sigma=1.0, rows=False):
+def build(matrix, places, k=40, sigma=1.0, rows=False, pcs=50):
     """The graph of build_graph.py; sigma: the width as a multiple of the default one.
 
     rows: not D^(-1/2) W D^(-1/2) but D^(-1) W, each cell's weights adding up to 1.
     """
     width = sigma * graph.mean_pair_distance(places)
-    weights = graph.spatial_graph(neighbours(matrix, k), places, width)
+    weights = graph.spatial_graph(neighbours(matrix, k, pcs), places, width)
     return row_normalised(weights) if rows else weights
 
 
@@ -36,10 +36,10 @@ def limits(matrix, reference, fixed=False):
     return sparsity.max_nonzero(targets, matrix.shape[1])
 
 
-def impute(matrix, weights, most=None):
-    """The matrix imputed up to `most` values a cell (None: every gene)."""
+def impute(matrix, weights, most=None, seed=None):
+    """The matrix imputed up to `most` values a cell (None: every gene), with a seed by chance."""
     most = np.full(matrix.shape[0], matrix.shape[1]) if most is None else most
-    return propagation.impute(matrix, weights, most).matrix
+    return propagation.impute(matrix, weights, most, random_seed=seed).matrix
 
 
 def thinned(counts, keep, seed=0):
