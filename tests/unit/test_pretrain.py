@@ -95,9 +95,19 @@ def pretrain_keys(names):
     return cell_keys(names, 0)
 
 
+def test_decoders_are_in_the_file_where_they_were_trained(tmp_path):
+    for told in (training(), training(weight_masked=0.0), training(weight_mvc=0.0)):
+        pretrain.save(made_model(), SYMBOLS, told, tmp_path)
+        names = torch.load(tmp_path / "best_model.pt", weights_only=True)
+        assert ("decoder.fc.0.weight" in names) == (told.weight_masked > 0)
+        assert ("mvc_decoder.W.weight" in names) == (told.weight_mvc > 0)
+        assert not any(name.startswith("state.") for name in names)
+        read_checkpoint(tmp_path)
+
+
 @needs_scgpt
 def test_the_checkpoint_embeds_in_the_package_as_here(tmp_path):
-    pretrain.save(made_model(), SYMBOLS, training(), tmp_path)
+    pretrain.save(made_model(), SYMBOLS, training(weight_masked=0.0), tmp_path)
     rng = np.random.default_rng(0)
     values = sp.csr_matrix(np.exp(rng.normal(size=(9, 40))).astype(np.float32))
     obs = pd.DataFrame(index=[f"c{i}" for i in range(9)])

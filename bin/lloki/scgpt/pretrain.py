@@ -288,16 +288,28 @@ def rate(step: int, training: Training) -> float:
 
 
 def save(model: Model, symbols: Sequence[str], training: Training, folder: Path) -> None:
-    """Write args.json, vocab.json and best_model.pt into an existing folder."""
+    """Write args.json, vocab.json and best_model.pt into an existing folder.
+
+    A decoder that no loss trained is left out.
+    """
+    untrained = [
+        name for name, weight in (
+            ("decoder.", training.weight_masked), ("mvc_decoder.", training.weight_mvc)
+        ) if not weight
+    ]  # fmt: skip
+    state = {
+        name: tensor for name, tensor in model.official_state().items()
+        if not name.startswith(tuple(untrained))
+    }  # fmt: skip
     a = model.architecture
     args = {
         "embsize": a.dim, "nheads": a.heads, "d_hid": a.hidden, "nlayers": a.layers,
         "n_layers_cls": 3, "dropout": a.dropout, "pad_token": "<pad>", "pad_value": PAD_VALUE,
         "mask_value": MASK_VALUE, "n_bins": EDGES + 1, "max_seq_len": training.max_length,
         "mask_ratio": training.mask_ratio, "input_style": "binned",
-        "input_emb_style": "continuous", "MVC": True,
+        "input_emb_style": "continuous", "MVC": training.weight_mvc > 0,
     }  # fmt: skip
     tokens = {token: i for i, token in enumerate([*symbols, *SPECIAL_TOKENS])}
     (folder / "args.json").write_text(json.dumps(args, indent=1) + "\n")
     (folder / "vocab.json").write_text(json.dumps(tokens) + "\n")
-    torch.save(model.official_state(), folder / "best_model.pt")
+    torch.save(state, folder / "best_model.pt")
