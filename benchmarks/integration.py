@@ -25,15 +25,16 @@ DEMO = ROOT / "assets" / "demo"
 @click.option("--reference", default=str(DEMO / "reference.h5ad"), show_default=True)
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
 @click.option("--seeds", default=1, show_default=True)
+@click.option("--no-target", is_flag=True, help="Propagation fills every gene of every cell.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another value of a training option, such as lambda_trip=2.")  # fmt: skip
-def main(paths, reference, label_key, seeds, settings) -> None:
+def main(paths, reference, label_key, seeds, no_target, settings) -> None:
     """Print one row for each method."""
     from lloki import integration, metrics, slices
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
     atlas = slices.read_reference(reference)
-    cells, embedded = prepare(paths, atlas)
+    cells, embedded = prepare(paths, atlas, no_target)
     data = [c.obs for c in cells]
     batch = np.concatenate([o["panel"].astype(str).to_numpy() for o in data])
     labels = np.concatenate([metrics.known_labels(o[label_key]) for o in data])
@@ -57,7 +58,7 @@ def main(paths, reference, label_key, seeds, settings) -> None:
     row("LLOKI", [integrate(embedded, data, seed, options) for seed in range(seeds)])
 
 
-def prepare(paths, atlas):
+def prepare(paths, atlas, no_target):
     """The slices, prepared; and the mosaic embedding of each after LLOKI-FP."""
     from support import steps
 
@@ -70,7 +71,8 @@ def prepare(paths, atlas):
         part = slices.prepare(raw, path, sample=Path(path).stem, technology=technology)
         _, columns = genes.shared(part.var_names, atlas.var_names)
         most = steps.limits(part.X, sparsity.sparsity(atlas.X[:, columns]))
-        imputed = steps.impute(part.X, steps.build(part.X, part.obsm["spatial"]), most)
+        weights = steps.build(part.X, part.obsm["spatial"])
+        imputed = steps.impute(part.X, weights, None if no_target else most)
         again = steps.build(imputed, part.obsm["spatial"])
         cells.append(part)
         denoised.append(propagation.denoise(part.X, imputed, again))
