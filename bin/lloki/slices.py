@@ -281,6 +281,6 @@ def record(data: ad.AnnData, stage: str, **decisions: object) -> None:
 
 
 def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
-    """Write an AnnData, lightly compressed; names as plain strings, which older readers know too."""
+    """Write an AnnData, lightly compressed; names as plain strings, for older readers too."""
     with ad.settings.override(allow_write_nullable_strings=False):
         data.write_h5ad(path, compression="gzip", compression_opts=1)
