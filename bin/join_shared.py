@@ -29,8 +29,7 @@ def main(run: Run, input, output) -> None:
     parts = list(found.values())
     genes = integration.shared_genes([part.var_names for part in parts])
     if not len(genes):
-        fact = "no gene is in every slice"
-        raise InputError("--input", fact, "the baselines need shared genes: leave a slice out")
+        run.warn("no gene is in every slice: no baseline can run")
     cells = integration.join_obs([part.obs[["sample", "technology", "panel"]] for part in parts])
     cells = cells.astype(str).rename_axis("cell").reset_index()
     cells["batch"] = cells["technology"] + " " + cells["panel"]
@@ -48,7 +47,7 @@ def main(run: Run, input, output) -> None:
         integration.shared_expression(parts, genes), counts, cells, [str(g) for g in genes]
     )
     empty = pd.Series(~shared.filled).groupby(cells["sample"]).sum()
-    if empty.any():
+    if len(genes) and empty.any():
         run.warn(
             f"{int(empty.sum())} of {len(cells)} cells have no count in any shared gene; they are "
             "kept, though no baseline can place them"
@@ -57,7 +56,7 @@ def main(run: Run, input, output) -> None:
         samples=list(found), cells=len(cells), genes_shared=len(genes),
         genes=[str(gene) for gene in genes], batches=sorted(set(shared.batches)),
         cells_without_shared_genes={str(k): int(v) for k, v in empty.items()},
-        nonzero_fraction=float(np.mean(shared.expression.nnz / np.prod(shared.expression.shape))),
+        nonzero_fraction=shared.expression.nnz / max(1, np.prod(shared.expression.shape)),
     )  # fmt: skip
     with run.output(output) as folder:
         folder.mkdir()

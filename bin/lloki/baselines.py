@@ -27,6 +27,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from lloki.cli import InputError, Run, stage
+from lloki.integration import BASELINE, NAMES
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
 TABLE = Path(__file__).resolve().parents[2] / "assets/baselines.csv"
@@ -87,6 +88,8 @@ def read(folder: str | Path) -> Shared:
         folder / "cells.csv", dtype=dict.fromkeys(COLUMNS[:5], str), keep_default_na=False
     )
     genes = pd.read_csv(folder / "genes.csv", dtype=str, keep_default_na=False)["gene"].tolist()
+    if not genes:
+        raise InputError(folder, "no gene is in every slice", "this method needs shared genes")
     lacking = [name for name in COLUMNS if name not in cells]
     if lacking:
         raise InputError(folder / "cells.csv", f"it has no column {lacking[0]!r}", "make it again")
@@ -177,9 +180,23 @@ def _check_installed(packages: tuple[str, ...]) -> None:
             raise InputError(package, "the package is not installed here", remedy) from None
 
 
+def key(method: str) -> str:
+    """The obsm key of a method's embedding."""
+    return BASELINE if method == "pca" else f"X_{method}"
+
+
+@functools.cache
 def methods() -> pd.DataFrame:
     """The table of methods (assets/baselines.csv), by name: title, program, environment, source."""
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
+
+
+def title(embedding: str) -> str:
+    """What an embedding (obsm key) is called in tables and pictures."""
+    if embedding in NAMES:
+        return NAMES[embedding]
+    method = embedding.removeprefix("X_")
+    return str(methods()["title"].get(method, method))
 
 
 def fill(shared: Shared, space: np.ndarray) -> np.ndarray:

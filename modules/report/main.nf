@@ -7,7 +7,7 @@ process REPORT {
     input:
     path records
     path integrated
-    path metrics
+    path benchmark
     path history
     path transforms
     path versions, name: 'software_versions.yml'
@@ -25,7 +25,8 @@ process REPORT {
     """
     ${prologue(task.cpus, stage)}
     report.py ${repeated('--input', records)} \\
-        --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
+        --integrated ${integrated} --metrics ${benchmark}/metrics.csv --history ${history} --transforms ${transforms} \\
+        --coherence ${benchmark}/coherence.csv --embeddings ${benchmark}/embeddings.h5ad \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" report.json multiqc > versions.yml
