@@ -237,9 +237,9 @@ def _draw(data, places, labels, batch_key, label_key, folder: Path) -> None:
     """UMAPs of every embedding by batch and by label, as PNG and PDF."""
     from lloki import figures
 
-    bys = [figures.colouring(batch_key, data.obs[batch_key].astype(str))]
+    bys = [figures.colouring_of(data, batch_key)]
     if labels is not None:
-        bys.append(figures.colouring(label_key, labels))
+        bys.append(figures.colouring_of(data, label_key))
     for by in bys if places else []:
         for suffix, content in figures.files(figures.umap_grid(places, [by])).items():
             name = re.sub(r"[^\w.-]", "_", by.name)

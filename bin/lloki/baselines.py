@@ -98,7 +98,7 @@ def read(folder: str | Path) -> Shared:
         path = folder / f"{name}.mtx"
         if not path.is_file():
             continue
-        matrices[name] = sp.csr_matrix(scipy.io.mmread(path), dtype=np.float32)
+        matrices[name] = sp.csr_matrix(scipy.io.mmread(path, spmatrix=False), dtype=np.float32)
         if matrices[name].shape != (len(cells), len(genes)):
             fact = f"it is {matrices[name].shape}, not {len(cells)} cells × {len(genes)} genes"
             raise InputError(path, fact, "make the folder again")
