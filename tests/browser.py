@@ -45,11 +45,8 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        width, height, mobile = SIZES[size]
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=mobile,
-            deviceScaleFactor=1,
-        )  # fmt: skip
+        self._size = size
+        self._resize()
 
     def __enter__(self):
         return self
@@ -92,12 +89,18 @@ class Page:
             raise RuntimeError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path, whole: bool = True):
-        """A PNG of the page, from its top to its end."""
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        more = {"clip": clip, "captureBeyondViewport": True} if whole else {}
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **more)["data"]))
+    def screenshot(self, path: Path):
+        """A PNG of the page, from its top to its end: the screen is as high as the page for it."""
+        self._resize(self.call("Page.getLayoutMetrics")["cssContentSize"]["height"])
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+        self._resize()
+
+    def _resize(self, height=None):
+        width, usual, mobile = SIZES[self._size]
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=int(height or usual),
+            mobile=mobile, deviceScaleFactor=1,
+        )  # fmt: skip
 
     def _message(self):
         while b"\0" not in self._left:
