@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,7 +136,7 @@ def score_html(table: pd.DataFrame, not_run: dict[str, str]) -> str:
     starts = {names[0] for names in parts.values()}
     head += "</tr><tr><th>Method</th>" + "".join(
         f'<th{_kind(name, starts)} title="{markup.text(MEANINGS.get(name, ""))}">'
-        f"{markup.text(name)}</th>"
+        f"{_breakable(name)}</th>"
         for name in ordered
     )
     body = "".join(
@@ -154,6 +155,11 @@ def score_html(table: pd.DataFrame, not_run: dict[str, str]) -> str:
         '<div class="lk-scroll"><table class="lk-table lk-scores"><thead>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _breakable(name: str) -> str:
+    """A heading whose long words may be broken where the screen is narrow."""
+    return re.sub(r"(\w{6})(\w{4,})", "\\1&shy;\\2", markup.text(name))
 
 
 def _kind(name: str, starts: set[str]) -> str:
