@@ -222,10 +222,12 @@ def _labelled(
 
 def kbet(found, batches: np.ndarray, labels: np.ndarray) -> float:
     """scib-metrics' kBET acceptance rate, averaged over labels; NaN where it cannot be had."""
+    import logging
     import warnings
 
     import scib_metrics
 
+    logging.getLogger("scib_metrics").setLevel(logging.WARNING)  # not a line for each small label
     near = found.subset_neighbors(min(KBET_NEIGHBOURS, found.n_neighbors))
     try:
         with warnings.catch_warnings():
