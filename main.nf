@@ -65,7 +65,8 @@ workflow LLOKI {
     versions = stages.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json(params)).collectFile(name: 'parameters.json')
     REPORT(
-        records, INTEGRATE.out.integrated, BENCHMARK.out.tables, TRAIN_CAE.out.history, ALIGN.out.transforms,
+        records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
+        TRAIN_CAE.out.history, ALIGN.out.transforms,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
     )

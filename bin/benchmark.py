@@ -76,9 +76,11 @@ def _add_external(data, paths: tuple[str, ...]) -> list[str]:
     """Put the embeddings of other programs into obsm, by the names of their files; their keys."""
     from lloki import baselines
 
+    order = list(baselines.methods().index)  # the table's, then that of the call
+    named = [(Path(path).name.split(".")[0], path) for path in paths]
+    named.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
     keys = []
-    for path in paths:
-        method = Path(path).name.split(".")[0]
+    for method, path in named:
         keys.append(baselines.key(method))
         data.obsm[keys[-1]] = baselines.read_embedding(path, data.obs_names)
     return keys

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from lloki.figures import INK, PALETTE, STYLE
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f4f8fb", "#9bcbe6"])
-ROW, COLUMN, NAME = 0.34, 0.62, 1.9  # inches
+ROW, COLUMN, NAME = 0.34, 0.74, 1.9  # inches
 
 
 @rc_context(STYLE)

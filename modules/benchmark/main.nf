@@ -11,7 +11,6 @@ process BENCHMARK {
     val stage
 
     output:
-    path 'benchmark', emit: tables
     path 'benchmark/metrics.csv', emit: metrics
     path 'benchmark/coherence.csv', emit: coherence
     path 'benchmark/embeddings.h5ad', emit: embeddings

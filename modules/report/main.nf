@@ -7,7 +7,9 @@ process REPORT {
     input:
     path records
     path integrated
-    path benchmark
+    path metrics
+    path coherence
+    path embeddings
     path history
     path transforms
     path versions, name: 'software_versions.yml'
@@ -25,8 +27,8 @@ process REPORT {
     """
     ${prologue(task.cpus, stage)}
     report.py ${repeated('--input', records)} \\
-        --integrated ${integrated} --metrics ${benchmark}/metrics.csv --history ${history} --transforms ${transforms} \\
-        --coherence ${benchmark}/coherence.csv --embeddings ${benchmark}/embeddings.h5ad \\
+        --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
+        --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" report.json multiqc > versions.yml

@@ -23,7 +23,9 @@ OTHERS = (
 METHODS = [*integration.NAMES, *(f"X_{name}" for name in OTHERS)]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="no Chromium here: see tests/install_chromium.sh"),
+    pytest.mark.skipif(
+        find_chromium() is None, reason="no Chromium here: see tests/install_chromium.sh"
+    ),
 ]
 
 
