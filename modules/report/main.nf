@@ -8,6 +8,8 @@ process REPORT {
     path records
     path integrated
     path metrics
+    path coherence
+    path embeddings
     path history
     path transforms
     path versions, name: 'software_versions.yml'
@@ -26,6 +28,7 @@ process REPORT {
     ${prologue(task.cpus, stage)}
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
+        --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" report.json multiqc > versions.yml
