@@ -17,8 +17,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lloki.neighbours import mutual, nearest
-
 HIDDEN = (256, 175)
 
 
@@ -242,55 +240,6 @@ def encode(
 def steps_per_epoch(cells: int, chunk_size: int) -> int:
     """Steps in which all cells are seen once; at least four, so that small data trains too."""
     return max(min(4, cells), -(-cells // chunk_size))
-
-
-def own_neighbors(embedding: np.ndarray, slices: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k nearest cells of the own slice for every cell (n × k, int64; cosine).
-
-    embedding: n × d; slices: n numbers. A slice of fewer than k + 1 cells repeats what it has.
-    """
-    found = np.empty((len(embedding), k), dtype=np.int64)
-    for s in np.unique(slices):
-        rows = np.flatnonzero(slices == s)
-        part = embedding[rows]
-        near, _ = nearest(part, part, k, exclude=np.arange(len(rows)))
-        if near.shape[1] == 0:
-            near = np.arange(len(rows))[:, None]
-        found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
-    return found
-
-
-def pair_space(embedding: np.ndarray, slices: np.ndarray, smooth: int) -> np.ndarray:
-    """The embeddings as pairs are found in them: averaged over near cells, centred by slice.
-
-    Averaging each cell with its `smooth` nearest cells of the same slice takes out noise, centring
-    takes out what a technology adds to all of its cells. embedding: n × d; slices: n numbers.
-    """
-    space = np.array(embedding, dtype=np.float32)
-    if smooth:
-        near = own_neighbors(embedding, slices, smooth)
-        space += embedding[near].sum(axis=1, dtype=np.float32)
-        space /= smooth + 1
-    for s in np.unique(slices):
-        space[slices == s] -= space[slices == s].mean(axis=0)
-    return space
-
-
-def find_pairs(space: np.ndarray, slices: np.ndarray, technology: np.ndarray, k: int) -> np.ndarray:
-    """Mutual nearest neighbours between all slices of different technologies (cosine).
-
-    space: n × d; slices and technology: n numbers. Returns rows, p × 2 int64, each pair in both
-    directions.
-    """
-    rows = [np.flatnonzero(slices == s) for s in np.unique(slices)]
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for i, first in enumerate(rows):
-        for second in rows[i + 1 :]:
-            if technology[first[0]] != technology[second[0]]:
-                found = mutual(space[first], space[second], k)
-                found = np.column_stack([first[found[:, 0]], second[found[:, 1]]])
-                pairs += [found, found[:, ::-1]]
-    return np.concatenate(pairs)
 
 
 def save(

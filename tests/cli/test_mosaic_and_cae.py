@@ -57,8 +57,12 @@ def folder(tmp_path_factory):
             mosaic_embed, "--input", out / f"{sample}.slice.h5ad", "--model", out / "mosaic",
             "--output", out / f"{sample}.fp.h5ad",
         )  # fmt: skip
-    good(train_cae, *embeddings(out), "--output", out / "cae", "--epochs", 12)
+    good(train_cae, *embeddings(out), *expression(out), "--output", out / "cae", "--epochs", 12)
     return out
+
+
+def expression(out, samples=tuple(SLICES)):
+    return [f"--slice={out / s}.slice.h5ad" for s in samples]
 
 
 def embeddings(out, samples=tuple(SLICES)):
@@ -82,7 +86,8 @@ def test_order_of_inputs_changes_no_bit_of_either_model(folder, tmp_path):
     good(fit_mosaic, "--input", DEMO / "reference.h5ad", *turned, "--output", tmp_path / "mosaic")
     one, two = (load_file(f / "mosaic" / "loadings.safetensors") for f in (folder, tmp_path))
     assert (one["loadings"] == two["loadings"]).all()
-    good(train_cae, *reversed(embeddings(folder)), "--output", tmp_path / "cae", "--epochs", 12)
+    inputs = [*reversed(embeddings(folder)), *reversed(expression(folder))]
+    good(train_cae, *inputs, "--output", tmp_path / "cae", "--epochs", 12)
     one, two = (load_file(f / "cae" / "model.safetensors") for f in (folder, tmp_path))
     assert all((one[name] == two[name]).all() for name in one)
 
@@ -101,8 +106,32 @@ def test_presets_are_the_published_settings(folder, tmp_path):
     good(train_cae, *embeddings(folder), "--output", tmp_path / "cae",
          "--preset", "release-brain", "--epochs", 1)  # fmt: skip
     training = json.loads((tmp_path / "cae" / "config.json").read_text())["training"]
-    published = {"lambda_trip": 2, "lambda_bc": 500, "lr": 5e-3, "epochs": 1}
+    published = {
+        "lambda_trip": 2, "lambda_bc": 500, "lr": 5e-3, "epochs": 1, "chunk_size": 16000,
+    }  # fmt: skip
     assert {name: training[name] for name in published} == published
+
+
+def test_shared_genes_count_for_pairs_where_slices_are_given(folder, tmp_path):
+    base = [*embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae"]
+    pairs = {"given": json.loads((folder / "cae.json").read_text())["pairs"]}
+    for name, more in (("none", []), ("off", [*expression(folder), "--no-pair-genes"])):
+        good(train_cae, *base, *more)
+        record = json.loads((tmp_path / "cae.json").read_text())
+        pairs[name] = record["pairs"]
+        assert any("no --slice" in w for w in record["warnings"]) == (name == "none")
+    assert pairs["none"] == pairs["off"] != pairs["given"] > 0
+
+
+def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
+    base = [*embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae"]
+    refused(call(train_cae, *base, *expression(folder, ["xenium", "starmap"])), "osmfish", "none")
+    cut = ad.read_h5ad(folder / "osmfish.slice.h5ad")[:-1]
+    cut.write_h5ad(tmp_path / "osmfish.slice.h5ad")
+    others = expression(folder, ["xenium", "starmap"])
+    wrong = [*others, f"--slice={tmp_path}/osmfish.slice.h5ad"]
+    refused(call(train_cae, *base, *wrong), "osmfish", "not those of the embedding")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]
 
 
 def test_inference_adds_the_latent_positions(folder, tmp_path):
@@ -119,7 +148,8 @@ def test_inference_adds_the_latent_positions(folder, tmp_path):
 
 def test_labels_can_guide_the_pairs(folder, tmp_path):
     base = ["--epochs", 1, "--output", tmp_path / "cae"]
-    good(train_cae, *embeddings(folder), *base, "--cell-type-key", "cell_type_coarse")
+    guide = ["--cell-type-key", "cell_type_coarse", *expression(folder)]
+    good(train_cae, *embeddings(folder), *base, *guide)
     guided = json.loads((tmp_path / "cae.json").read_text())["pairs"]
     assert 0 < guided < json.loads((folder / "cae.json").read_text())["pairs"]
     refused(call(train_cae, *embeddings(folder), *base, "--cell-type-key", "nope"), "nope")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lloki import cae
+from lloki import cae, pairs
 
 TRAINING = cae.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
@@ -24,12 +24,14 @@ def two_technologies(seed=0, cells=90):
 
 def train(seed=0, training=TRAINING):
     embedding, slices, state = two_technologies()
-    neighbors = cae.own_neighbors(embedding, slices, 10)
+    neighbors = pairs.own_neighbors(embedding, slices, 10)
     cells = cae.Cells(embedding, slices, slices, neighbors)
-    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
+    rows = np.split(np.arange(len(slices)), 2)
+    views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
+    found = pairs.find_pairs(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    trainer = cae.Trainer(cells, pairs, model, training, torch.device("cpu"))
+    trainer = cae.Trainer(cells, found, model, training, torch.device("cpu"))
     history = [trainer.epoch() for _ in range(training.epochs)]
     return trainer, history, state
 
@@ -63,24 +65,6 @@ def test_encoder_and_decoder_are_three_layers_told_the_batch():
     np.testing.assert_allclose(model.encode(x, b).detach(), h, atol=1e-5)
     assert [w[f"encoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [256, 175, 9]
     assert [w[f"decoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [175, 256, 12]
-
-
-def test_neighbours_are_of_the_own_slice_and_not_the_cell():
-    embedding, slices, _ = two_technologies()
-    near = cae.own_neighbors(embedding, slices, 10)
-    assert (slices[near] == slices[:, None]).all()
-    assert (near != np.arange(len(slices))[:, None]).all()
-    tiny = cae.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4)
-    assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]
-
-
-def test_pairs_cross_technologies_only_and_agree_with_the_states():
-    embedding, slices, state = two_technologies()
-    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
-    assert (slices[pairs[:, 0]] != slices[pairs[:, 1]]).all()
-    assert (state[pairs[:, 0]] == state[pairs[:, 1]]).mean() > 0.95
-    assert {tuple(p) for p in pairs} == {tuple(p[::-1]) for p in pairs}
-    assert len(cae.find_pairs(embedding, slices, np.zeros_like(slices), 10)) == 0
 
 
 def test_an_epoch_has_every_cell_once_and_every_slice_in_each_chunk():
