@@ -2,6 +2,7 @@
 """Train the conditional autoencoder on the embeddings of all slices."""
 
 import csv
+from dataclasses import asdict
 
 import click
 
@@ -47,6 +48,7 @@ def main(run: Run, input, expression, output, epochs, cell_type_key, device, **o
     from lloki import cae
     from lloki.device import choose_device, device_name
     from lloki.pairs import find_pairs, own_neighbors
+    from lloki.training import Cells, Trainer, Training, steps_per_epoch
 
     where = choose_device(device)
     data, embedder = _read(sorted(input), cell_type_key)
@@ -58,7 +60,7 @@ def main(run: Run, input, expression, output, epochs, cell_type_key, device, **o
     embedding = np.concatenate([np.asarray(d.obsm["X_lloki_fp"], np.float32) for d in data])
     most = max(options["neighbors"], options["pair_smoothing"])
     near = own_neighbors(embedding, slices, most)
-    cells = cae.Cells(
+    cells = Cells(
         embedding, np.array([batches.index(t) for t in tokens])[slices], slices,
         near[:, : options["neighbors"]],
     )  # fmt: skip
@@ -72,8 +74,8 @@ def main(run: Run, input, expression, output, epochs, cell_type_key, device, **o
         pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
     if not len(pairs):
         run.warn("no mutual nearest neighbours between batches: trained without triplets")
-    steps = cae.steps_per_epoch(len(embedding), options["chunk_size"])
-    training = cae.Training(
+    steps = steps_per_epoch(len(embedding), options["chunk_size"])
+    training = Training(
         **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr", "weight_decay",
                                    "chunk_size", "margin", "seed")},
         epochs=_epochs(epochs, steps), sampled_neighbors=4,
@@ -84,7 +86,7 @@ def main(run: Run, input, expression, output, epochs, cell_type_key, device, **o
             embedding.shape[1], options["latent_dim"], options["batch_dim"], len(batches)
         )
     )
-    history = _train(run, cae.Trainer(cells, pairs, model, training, where))
+    history = _train(run, Trainer(cells, pairs, model, training, where))
     names = [{"technology": t, "panel": p} for t, p in batches]
     run.report(
         samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(embedding), batches=names,
@@ -94,7 +96,7 @@ def main(run: Run, input, expression, output, epochs, cell_type_key, device, **o
     )  # fmt: skip
     with run.output(output) as temporary:
         temporary.mkdir()
-        cae.save(model, names, training, temporary, embedder=embedder)
+        cae.save(model, names, temporary, training=asdict(training), embedder=embedder)
         with (temporary / "history.csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, fieldnames=list(history[0]))
             writer.writeheader()

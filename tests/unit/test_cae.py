@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lloki import cae, pairs
+from lloki import cae, pairs, training
 
-TRAINING = cae.Training(
+TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
     epochs=30, margin=1, sampled_neighbors=4, seed=0,
 )  # fmt: skip
@@ -22,17 +22,17 @@ def two_technologies(seed=0, cells=90):
     return embedding.astype(np.float32), slices, state
 
 
-def train(seed=0, training=TRAINING):
+def train(seed=0, settings=TRAINING):
     embedding, slices, state = two_technologies()
     neighbors = pairs.own_neighbors(embedding, slices, 10)
-    cells = cae.Cells(embedding, slices, slices, neighbors)
+    cells = training.Cells(embedding, slices, slices, neighbors)
     rows = np.split(np.arange(len(slices)), 2)
     views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
     found = pairs.find_pairs(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    trainer = cae.Trainer(cells, found, model, training, torch.device("cpu"))
-    history = [trainer.epoch() for _ in range(training.epochs)]
+    trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
+    history = [trainer.epoch() for _ in range(settings.epochs)]
     return trainer, history, state
 
 
@@ -41,15 +41,15 @@ def test_losses_are_the_equations():
     a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
     far = np.linalg.norm(a - p, axis=1) - np.linalg.norm(a - n, axis=1) + 0.5
     tensors = [torch.from_numpy(v) for v in (a, p, n)]
-    assert cae.triplet_loss(*tensors, 0.5).item() == pytest.approx(
+    assert training.triplet_loss(*tensors, 0.5).item() == pytest.approx(
         np.maximum(far, 0).mean(), rel=1e-5
     )
-    assert cae.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
+    assert training.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
         np.square(a - p).mean(), rel=1e-5
     )
     lengths = np.linalg.norm(a - p, axis=1), np.linalg.norm(a - n, axis=1)
-    assert cae.conservation_loss(
-        cae.distance(*tensors[:2]), cae.distance(tensors[0], tensors[2])
+    assert training.conservation_loss(
+        training.distance(*tensors[:2]), training.distance(tensors[0], tensors[2])
     ).item() == pytest.approx(np.square(lengths[0] - lengths[1]).mean(), rel=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_encoder_and_decoder_are_three_layers_told_the_batch():
 
 
 def test_an_epoch_has_every_cell_once_and_every_slice_in_each_chunk():
-    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=training.Training(**{**TRAINING.__dict__, "epochs": 1}))
     chunks = trainer._chunks()
     assert sorted(np.concatenate(chunks)) == list(range(180))
     shares = [trainer.cells.slice[chunk].mean() for chunk in chunks]
@@ -93,7 +93,7 @@ def test_seeds_decide_everything():
 
 
 def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path):
-    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=training.Training(**{**TRAINING.__dict__, "epochs": 1}))
     embedding, slices = trainer.cells.embedding, trainer.cells.slice
     cpu = torch.device("cpu")
     whole = cae.encode(trainer.model, embedding, slices, cpu)
@@ -101,7 +101,7 @@ def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path)
         cae.encode(trainer.model, embedding, slices, cpu, 7), whole, atol=1e-6
     )
     batches = [{"technology": "A", "panel": "a"}, {"technology": "B", "panel": "b"}]
-    cae.save(trainer.model, batches, TRAINING, tmp_path, embedder="mosaic")
+    cae.save(trainer.model, batches, tmp_path, training={"lambda_bc": 100})
     model, config = cae.load(tmp_path)
     assert (cae.encode(model, embedding, slices, cpu) == whole).all()
     assert config["batches"] == batches and config["training"]["lambda_bc"] == 100
