@@ -8,7 +8,7 @@ batch the model knows is then embedded by one forward pass.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from lloki.cli import InputError
 
 HIDDEN = (256, 175)
 
@@ -89,6 +91,17 @@ def save(model: ConditionalAutoencoder, batches: list[dict], folder: Path, **not
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def extended(model: ConditionalAutoencoder, more: int) -> ConditionalAutoencoder:
+    """A copy of a model with vectors for `more` batches, which start as the known ones' mean."""
+    a = model.architecture
+    wider = ConditionalAutoencoder(replace(a, batches=a.batches + more))
+    weights = dict(model.state_dict())
+    known = weights["batch.weight"]
+    weights["batch.weight"] = torch.cat([known, known.mean(dim=0, keepdim=True).repeat(more, 1)])
+    wider.load_state_dict(weights)
+    return wider
+
+
 def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
     """Read what `save` wrote: the model and config.json.
 
@@ -104,3 +117,28 @@ def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
     except SafetensorError as error:
         raise ValueError(f"model.safetensors is damaged ({error})") from None
     return model, config
+
+
+def read_model(folder: str | Path) -> tuple[ConditionalAutoencoder, dict]:
+    """What `load` gives, checked; InputError if the folder holds no trained model."""
+    try:
+        model, config = load(Path(folder))
+        for batch in config["batches"]:
+            batch["technology"], batch["panel"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            folder, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
+        ) from None
+    return model, config
+
+
+def check_embedding(
+    where: object, model: ConditionalAutoencoder, config: dict, embedder: str, width: int
+) -> None:
+    """InputError unless embeddings by `embedder`, of `width` numbers, are such as the model's."""
+    if width != model.architecture.input_dim or embedder != config.get("embedder"):
+        raise InputError(
+            where, f"its embedding is by {embedder} with {width} numbers, the model was trained on "
+            f"{config.get('embedder')} with {model.architecture.input_dim}",
+            "embed the slice as the model's slices were",
+        )  # fmt: skip
