@@ -13,8 +13,8 @@ is only a matter of how deep it was measured.
 Correlations are between the hidden values (log-normalised) and the scores in their place, over all
 hidden entries, and within genes (each gene's means taken away). Rows: LLOKI-FP as the pipeline
 runs it (entries that it leaves empty score 0) and without a target, until every gene is filled; its
-first step; both again on a graph whose weights add up to 1 in each cell, instead of the symmetric
-one of Eq. 1; the plain mean of the same 40 neighbours; gene mean: over the slice; MAGIC with its
+first step; both again with the symmetric weights of Eq. 1, which do not add up to 1 in a cell; the
+plain mean of the same 40 neighbours; gene mean: over the slice; MAGIC with its
 defaults.
 """
 
@@ -90,7 +90,7 @@ def one(counts, places, hide, seed, more, folder) -> dict:
     truth = slices.log_normalise(counts).toarray()[hidden]
     most = steps.limits(expression, sparsity.sparsity(counts))
     weights = steps.build(expression, places)
-    rows = steps.row_normalised(weights)
+    symmetric = steps.build(expression, places, symmetric=True)
     observed = expression.toarray()
     ours = steps.impute(expression, weights, most).toarray()
     spare = (ours > 0).sum(axis=1) - (observed > 0).sum(axis=1)
@@ -101,9 +101,9 @@ def one(counts, places, hide, seed, more, folder) -> dict:
     scores = {
         "LLOKI-FP": ours,
         "LLOKI-FP without target": steps.impute(expression, weights),
-        "no target, rows add up to 1": steps.impute(expression, rows),
+        "no target, symmetric weights": steps.impute(expression, symmetric),
         "one step": weights @ expression,
-        "one step, rows add up to 1": rows @ expression,
+        "one step, symmetric weights": symmetric @ expression,
         "mean of 40 neighbours": neighbour_mean(expression, 40),
     }
     if more:
@@ -111,7 +111,7 @@ def one(counts, places, hide, seed, more, folder) -> dict:
             scores[f"one step, sigma x {sigma:g}"] = one_step(sigma=sigma)
         for k in (10, 20, 80):
             scores[f"one step, k {k}"] = one_step(k=k)
-            scores[f"  k {k}, rows add up to 1"] = one_step(k=k, rows=True)
+            scores[f"  k {k}, symmetric weights"] = one_step(k=k, symmetric=True)
             scores[f"mean of {k} neighbours"] = neighbour_mean(expression, k)
     if folder:
         scores["MAGIC"] = magic(observed, Path(folder))

@@ -41,7 +41,7 @@ STAGES = ("raw", "imputed", "  one target for all", "  no target", "  --thin", "
 @click.option("--keep", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option("--neighbors", default=40, show_default=True)
 @click.option("--sigma", default=1.0, show_default=True, help="As a multiple of the default.")
-@click.option("--rows", is_flag=True, help="A graph whose rows add up to 1.")
+@click.option("--symmetric", is_flag=True, help="Weights as Eq. 1 has them, no means.")
 @click.option("--release", is_flag=True, help="The choices of --preset release.")
 def main(paths, reference, label_key, transfer_key, keep, **options) -> None:
     """Print a row for each slice and stage."""
@@ -90,7 +90,7 @@ def print_row(stage, row):
     print(f"  {stage:22}{row[0]:>8.1f}{''.join(values[:4])}  {''.join(values[4:])}", flush=True)
 
 
-def run_stages(path, atlas, keep, neighbors, sigma, rows, release):
+def run_stages(path, atlas, keep, neighbors, sigma, symmetric, release):
     """The prepared slice, and its expression at each of STAGES."""
     from support import steps
 
@@ -108,7 +108,9 @@ def run_stages(path, atlas, keep, neighbors, sigma, rows, release):
         reference = sparsity.sparsity(atlas[0].X if release else atlas[0].X[:, columns])
 
     def build(matrix):
-        return steps.build(matrix, cells.obsm["spatial"], neighbors, sigma, rows, pcs)
+        return steps.build(
+            matrix, cells.obsm["spatial"], neighbors, sigma, symmetric or release, pcs
+        )
 
     weights, raw = build(cells.X), cells.X
     targets = steps.limits(raw, reference)

@@ -15,7 +15,15 @@ def main() -> None:
     """Impute missing genes by propagation on the graph of a slice, then denoise the result."""
 
 
-@stage("impute", presets={"release": {"keep": "random"}})
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Choice(["mean", "symmetric"]),
+    default="mean",
+    help="Of a cell's neighbours; mean: they add up to 1; symmetric: those of the graph (Eq. 1).",
+)
+
+
+@stage("impute", presets={"release": {"keep": "random", "weights": "symmetric"}})
 @click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 @click.option("--graph", required=True, help="Its graph: SAMPLE.graph.npz.")
 @click.option("--targets", required=True, help="Its target sparsities: SAMPLE.targets.csv.")
@@ -27,6 +35,7 @@ def main() -> None:
     default=1e-4,
     help="Stop when the matrix changes less in a step (relative).",
 )
+@WEIGHTS
 @click.option("--thin", is_flag=True, help="Cut cells above their target down to it.")
 @click.option(
     "--keep",
@@ -37,7 +46,7 @@ def main() -> None:
 @click.option("--seed", type=int, default=0, help="Of --keep random.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def impute(
-    run: Run, input, graph, targets, output, max_iter, tolerance, thin, keep, seed, device
+    run: Run, input, graph, targets, output, max_iter, tolerance, weights, thin, keep, seed, device
 ) -> None:
     """Fill each cell from its neighbours up to its target sparsity (Eq. 2)."""
     import numpy as np
@@ -47,14 +56,14 @@ def impute(
 
     gpu = choose_gpu(device)
     data = slices.read_expression(input)
-    weights = _read_graph(graph, data, input)
+    edges = _read_graph(graph, data, input, weights)
     limits = _read_targets(targets, data, input)
     held = np.diff(data.X.indptr)
     observed = propagation.thin(data.X, limits) if thin else data.X
     with run.progress(max_iter, "propagation") as progress:
         result = propagation.impute(
             observed,
-            weights,
+            edges,
             limits,
             max_iter,
             tolerance,
@@ -93,10 +102,11 @@ def impute(
         stopped_by=result.stopped_by,
         thin=thin,
         keep=keep,
+        weights=weights,
     )
 
 
-@stage("denoise")
+@stage("denoise", presets={"release": {"weights": "symmetric"}})
 @click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 @click.option("--imputed", required=True, help="The same slice imputed: SAMPLE.imputed.h5ad.")
 @click.option("--graph", required=True, help="Graph of the imputed: SAMPLE.imputed.graph.npz.")
@@ -104,6 +114,7 @@ def impute(
 @click.option(
     "--alpha", type=click.FloatRange(0, 1), default=0.05, help="Weight of the neighbours."
 )
+@WEIGHTS
 @click.option(
     "--diffuse",
     type=click.Choice(["imputed", "original"]),
@@ -117,7 +128,9 @@ def impute(
     help="Genes a cell may hold: those it holds imputed, or all.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support, device) -> None:
+def denoise(
+    run: Run, input, imputed, graph, output, alpha, weights, diffuse, support, device
+) -> None:
     """Smooth the imputed slice by one small step on its own graph (Eq. 5)."""
     from lloki import propagation, slices
     from lloki.device import choose_gpu, device_name
@@ -127,8 +140,8 @@ def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support, de
     filled = slices.read_expression(imputed)
     _same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
     _same_names(data.var_names, filled.var_names, "genes", imputed, input)
-    weights = _read_graph(graph, filled, imputed)
-    result = propagation.denoise(data.X, filled.X, weights, alpha, diffuse, support, gpu)
+    edges = _read_graph(graph, filled, imputed, weights)
+    result = propagation.denoise(data.X, filled.X, edges, alpha, diffuse, support, gpu)
     run.report(
         sample=slices.sample_name(data, input),
         cells=data.n_obs,
@@ -138,13 +151,25 @@ def denoise(run: Run, input, imputed, graph, output, alpha, diffuse, support, de
         nonzero_fraction_after=_filled(result),
         device=device_name(gpu),
     )
-    _write(run, filled, result, output, "denoise", alpha=alpha, diffuse=diffuse, support=support)
+    _write(
+        run,
+        filled,
+        result,
+        output,
+        "denoise",
+        alpha=alpha,
+        weights=weights,
+        diffuse=diffuse,
+        support=support,
+    )
 
 
-def _read_graph(path: str, data, source: str):
-    """The graph of `data`, which came from `source`."""
+def _read_graph(path: str, data, source: str, weights: str):
+    """The graph of `data`, which came from `source`, with the weights that are wanted."""
     import numpy as np
     import scipy.sparse as sp
+
+    from lloki.graph import averaging
 
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
@@ -161,7 +186,7 @@ def _read_graph(path: str, data, source: str):
         )
     if not np.isfinite(graph.data).all() or (graph.data < 0).any():
         raise InputError(path, "weights are negative or not finite", "make it with build_graph.py")
-    return graph
+    return averaging(graph) if weights == "mean" else graph
 
 
 def _read_targets(path: str, data, source: str):

@@ -12,20 +12,14 @@ def neighbours(matrix, k=40, pcs=50):
     return graph.find_neighbours(space, k, "cosine", "auto", 0).indices
 
 
-def build(matrix, places, k=40, sigma=1.0, rows=False, pcs=50):
-    """The graph of build_graph.py; sigma: the width as a multiple of the default one.
+def build(matrix, places, k=40, sigma=1.0, symmetric=False, pcs=50):
+    """The graph of build_graph.py with the weights of propagate.py, a mean over the neighbours.
 
-    rows: not D^(-1/2) W D^(-1/2) but D^(-1) W, each cell's weights adding up to 1.
+    sigma: the width as a multiple of the default one; symmetric: weights as Eq. 1 has them.
     """
     width = sigma * graph.mean_pair_distance(places)
     weights = graph.spatial_graph(neighbours(matrix, k, pcs), places, width)
-    return row_normalised(weights) if rows else weights
-
-
-def row_normalised(weights):
-    """D^(-1) W from D^(-1/2) W D^(-1/2), whose diagonal is 1 / D."""
-    root = np.sqrt(weights.diagonal())
-    return sp.csr_matrix(sp.diags_array(root) @ weights @ sp.diags_array(1 / root), dtype="f4")
+    return weights if symmetric else graph.averaging(weights)
 
 
 def limits(matrix, reference, fixed=False):

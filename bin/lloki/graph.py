@@ -166,3 +166,15 @@ def spatial_graph(neighbours: np.ndarray, coordinates: np.ndarray, sigma: float)
     graph.eliminate_zeros()
     graph.sort_indices()
     return graph
+
+
+def averaging(graph: sp.csr_matrix) -> sp.csr_matrix:
+    """The graph with each row divided by its sum: a cell's product with it is a weighted mean.
+
+    graph: n × n CSR float32, not negative; rows of zeros stay zero. The rows of Eq. 1's A add up
+    to more or less than 1 as fewer or more cells chose the same neighbours, and the amounts of A X
+    with them.
+    """
+    sums = np.asarray(graph.sum(axis=1, dtype=np.float64)).ravel()
+    scale = np.divide(1, sums, out=np.zeros(len(sums)), where=sums > 0)
+    return sp.csr_matrix(sp.diags_array(scale) @ graph, dtype=np.float32)

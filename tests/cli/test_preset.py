@@ -79,3 +79,4 @@ def test_the_release_is_reproduced_where_it_differs(tmp_path):
     assert abs((hop * new).sum() / expected.sum() - 1) < 0.03
     record = json.loads((tmp_path / "s.imputed.json").read_text())["parameters"]
     assert (record["preset"], record["keep"]) == ("release", "random")
+    assert record["weights"] == "symmetric"

@@ -14,6 +14,7 @@ import build_graph
 import ot_sparsity
 import propagate
 from lloki import propagation, slices
+from lloki.graph import averaging
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 
@@ -102,7 +103,7 @@ def test_impute_a_real_slice(made):
     data, graph, limits = inputs(made)
     result = slices.read_h5ad(made / "star.imputed.h5ad")
     like_the_slice(result, data)
-    expected = propagation.impute(data.X, graph, limits)
+    expected = propagation.impute(data.X, averaging(graph), limits)
     assert (expected.matrix != result.X).nnz == 0
     before, after = np.diff(data.X.indptr), np.diff(result.X.indptr)
     assert after.sum() > before.sum()
@@ -120,6 +121,15 @@ def test_impute_a_real_slice(made):
     assert record["nonzero_fraction_after"] == pytest.approx(after.sum() / size)
     assert result.uns["lloki"]["impute"]["stopped_by"] == "targets"
     assert "prepare_slice" in result.uns["lloki"]
+
+
+def test_symmetric_weights_are_those_of_the_graph(made, output):
+    data, graph, limits = inputs(made)
+    assert impute(made, output, "--weights", "symmetric").exit_code == 0
+    expected = propagation.impute(data.X, graph, limits)
+    assert (expected.matrix != slices.read_h5ad(output).X).nnz == 0
+    mean = slices.read_h5ad(made / "star.imputed.h5ad").X
+    assert (expected.matrix != mean).nnz > 0
 
 
 def test_thin_cuts_every_cell_to_its_target_or_one_value(made, output):
@@ -165,7 +175,7 @@ def test_denoise_a_real_slice(made, output, diffuse, support):
     expected = propagation.denoise(
         data.X,
         slices.read_h5ad(made / "star.imputed.h5ad").X,
-        sp.load_npz(made / "star.imputed.graph.npz"),
+        averaging(sp.load_npz(made / "star.imputed.graph.npz")),
         0.2,
         diffuse,
         support,
@@ -175,7 +185,7 @@ def test_denoise_a_real_slice(made, output, diffuse, support):
     assert (record["stage"], record["sample"]) == ("denoise", "star")
     assert record["nonzero_fraction_after"] == pytest.approx(result.X.nnz / data.X.shape[0] / 300)
     assert result.uns["lloki"]["denoise"] == {
-        "alpha": 0.2, "diffuse": diffuse, "support": support
+        "alpha": 0.2, "weights": "mean", "diffuse": diffuse, "support": support
     }  # fmt: skip
 
 

@@ -201,3 +201,14 @@ def test_permuting_cells_permutes_the_graph(seed):
         found = graph.find_neighbours(space, 4).indices
         built.append(graph.spatial_graph(found, coordinates[rows], 40.0).toarray())
     np.testing.assert_allclose(built[1], built[0][np.ix_(order, order)], atol=1e-6)
+
+
+def test_averaging_gives_weighted_means_of_the_neighbours():
+    rng = np.random.default_rng(0)
+    weights = rng.random((30, 30)) * (rng.random((30, 30)) < 0.3)
+    weights[7] = 0
+    values = rng.random((30, 5))
+    result = graph.averaging(sp.csr_matrix(weights, dtype=np.float32))
+    assert (result.format, result.dtype) == ("csr", np.float32)
+    expected = [np.average(values, axis=0, weights=w) if w.any() else np.zeros(5) for w in weights]
+    np.testing.assert_allclose(result @ values, expected, rtol=1e-5)
