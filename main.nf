@@ -15,6 +15,7 @@ include { EMBED } from './subworkflows/embed/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
 include { ALIGN } from './modules/align/main'
+include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { BENCHMARK } from './modules/benchmark/main'
 include { REPORT } from './modules/report/main'
@@ -48,8 +49,16 @@ workflow LLOKI {
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), stage('integrate'))
     BENCHMARK(INTEGRATE.out.integrated, stage('benchmark', ['--label-key': labels.take(1)]))
 
+    alignment_scores = channel.value([])
+    compared = []
+    if (params.benchmark_alignment) {
+        BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), stage('benchmark_alignment', ['--label-key': labels.take(1)]))
+        alignment_scores = BENCHMARK_ALIGNMENT.out.scores
+        compared = [BENCHMARK_ALIGNMENT.out]
+    }
+
     // What was done, in figures.
-    stages = [
+    stages = compared + [
         PREPARE_SLICE.out, BUILD_GRAPH.out, OT_SPARSITY.out, IMPUTE.out, BUILD_GRAPH_IMPUTED.out, DENOISE.out,
         EMBED.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, BENCHMARK.out,
     ]
@@ -58,6 +67,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json(params)).collectFile(name: 'parameters.json')
     REPORT(
         records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, TRAIN_CAE.out.history, ALIGN.out.transforms,
+        ALIGN.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
     )

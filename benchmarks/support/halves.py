@@ -18,20 +18,13 @@ NEARBY = 10
 SPARSER = 0.5  # the second half's share of nonzero values, as a multiple of the first one's
 
 
-def read(path, unit_um: float | None = None) -> ad.AnnData:
+def read(path, unit_um: float) -> ad.AnnData:
     """A slice with raw counts, its coordinates in micrometres."""
     data = ad.read_h5ad(path)
     data.X = sp.csr_matrix(data.X, dtype=np.float32)
-    data.obsm["spatial"] = np.asarray(data.obsm["spatial"], float) * (unit_um or unit(data))
+    data.obsm["spatial"] = np.asarray(data.obsm["spatial"], float) * unit_um
     data.uns["technology"] = str(data.uns.get("technology", Path(path).stem))
     return data
-
-
-def unit(data) -> float:
-    """Micrometres in a coordinate unit, from a note such as 'pixel (about 0.09 um, estimate)'."""
-    words = str(data.uns.get("spatial_unit", "")).replace("(", " ").split()
-    numbers = [word for word in words if word.replace(".", "", 1).isdigit()]
-    return float(numbers[0]) if numbers else 1.0
 
 
 def halves(data, share: float, seed: int, crop: float = 1.0, most: int | None = None) -> list:
@@ -98,7 +91,7 @@ def error(found, true) -> tuple[float, float]:
     distance of a cell from its place.
     """
     first, second = found - found.mean(axis=0), true - true.mean(axis=0)
-    u, s, vt = np.linalg.svd(first.T @ second)
+    u, _, vt = np.linalg.svd(first.T @ second)
     turn = u @ vt
     mirrored = np.linalg.det(turn) < 0
     degrees = 180.0 if mirrored else np.degrees(abs(np.arctan2(turn[1, 0], turn[0, 0])))

@@ -19,7 +19,7 @@ MAPPED = [
 ]  # fmt: skip
 STAGES = """
 prepare_slice build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align integrate benchmark report
+mosaic_embed train_cae infer_cae align benchmark_alignment integrate benchmark report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -34,7 +34,11 @@ GIVEN = {
     "infer_cae": "model",
     "integrate": "slice",
     "benchmark": "label_key embedding",
-    "report": "integrated metrics history transforms versions params label_key config",
+    "benchmark_alignment": "slice label_key",
+    "report": (
+        "integrated metrics history transforms landmarks alignment_scores versions params "
+        "label_key config"
+    ),
 }
 
 

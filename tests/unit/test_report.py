@@ -267,6 +267,7 @@ def test_pictures_as_files(whole):
     assert set(drawn) == {
         "umap",
         "slices_labels",
+        "alignment",
         "alignment_a_b",
         "sparsity",
         "training",
