@@ -58,6 +58,7 @@ RUNNERS = ("moscot", "gpsa")
     help="Per cent of the genes that are shared; repeatable.  [default: 100 50 30 20 10]",
 )
 @click.option("--repeats", default=2, show_default=True)
+@click.option("--first", default=0, show_default=True, help="Number of the first repeat, to go on.")
 @click.option("--crop", default=1.0, show_default=True, help="Share of the second half that stays.")
 @click.option("--mirror", is_flag=True, help="Turn the second half over, and allow for it.")
 @click.option("--most", default=1200, show_default=True, help="Cells of a half at most.")
@@ -75,11 +76,13 @@ RUNNERS = ("moscot", "gpsa")
 )
 @click.option("--method", "asked", multiple=True, help="Only these; repeatable.")
 @click.option("--cache", help="Folder that keeps the embeddings for a rerun.")
-@click.option("--table", help="CSV to write, a row a run.")  # fmt: skip
-def main(slices, pairs, shares, repeats, crop, mirror, most, epochs, paste_cells, label_key,
-         layer_key, envs, asked, cache, table) -> None:  # fmt: skip
+@click.option("--table", help="CSV to write, a row a run.")
+@click.option("--add", multiple=True, help="CSV of an earlier run, for the tables; repeatable.")
+@click.option("--picture", help="PNG to write: errors by share of genes.")
+def main(slices, pairs, shares, repeats, first, crop, mirror, most, epochs, paste_cells, label_key,
+         layer_key, envs, asked, cache, table, add, picture) -> None:  # fmt: skip
     """Print a line for each run, then a table of each kind."""
-    if not slices and not pairs:
+    if not slices and not pairs and not add:
         atlas = str(DEMO / "reference.h5ad")
         slices = [(str(DEMO / f"{name}.h5ad"), atlas, um)
                   for name, um in (("starmap", 0.09), ("xenium", 1.0))]  # fmt: skip
@@ -92,7 +95,7 @@ def main(slices, pairs, shares, repeats, crop, mirror, most, epochs, paste_cells
     rows = []
     for path, reference, um in slices:
         for share in shares or (100, 50, 30, 20, 10):
-            for seed in range(repeats):
+            for seed in range(first, first + repeats):
                 name = f"{Path(path).stem}_{share / 100}_{seed}_{crop}_{epochs}"
                 case = embedded(
                     lambda p=path, u=um, s=share, n=seed: split(p, u, s / 100, n, crop, most),
@@ -104,20 +107,23 @@ def main(slices, pairs, shares, repeats, crop, mirror, most, epochs, paste_cells
                 facts = {"slice": Path(path).stem, "share": share, "repeat": seed, "crop": crop,
                          "mirror": mirror}  # fmt: skip
                 rows += [facts | row for row in run_all(methods, case, known_score)]
-    for first, second, reference, *um in pairs:
-        name = f"{Path(first).stem}_{Path(second).stem}_{epochs}"
+    for one, other, reference, *um in pairs:
+        name = f"{Path(one).stem}_{Path(other).stem}_{epochs}"
         case = embedded(
-            lambda a=first, b=second, u=um: whole(a, b, *u), reference, epochs, cache, name
+            lambda a=one, b=other, u=um: whole(a, b, *u), reference, epochs, cache, name
         )
         case["moving"] = (case["moving"][0], moved(case["moving"][1], np.random.default_rng(0)))
         case["keys"] = label_key, layer_key
         floor = floor_of(case)
-        facts = {"pair": f"{Path(first).stem} on {Path(second).stem}"}
+        facts = {"pair": f"{Path(one).stem} on {Path(other).stem}"}
         rows += [facts | row for row in (floor, *run_all(methods, case, unknown_score))]
     found = pd.DataFrame(rows)
     if table:
         found.to_csv(table, index=False)
+    found = pd.concat([*(pd.read_csv(path) for path in add), found], ignore_index=True)
     summaries(found)
+    if picture:
+        draw(found, picture)
 
 
 def moved(places, rng, mirror=False):
@@ -289,6 +295,34 @@ def summaries(found: pd.DataFrame) -> None:
     if "pair" in found:
         unknown = found[found["pair"].notna()]
         print(unknown.drop(columns=[c for c in KNOWN if c in unknown]).round(3).to_string())
+
+
+def draw(found: pd.DataFrame, path: str) -> None:
+    """Mean distance of cells from their true places by share of shared genes, slice by slice."""
+    import matplotlib
+    import matplotlib.figure
+
+    from lloki import figures
+
+    known = found[found["um"].notna()]
+    names = list(dict.fromkeys(known["slice"]))
+    with matplotlib.rc_context(figures.STYLE):
+        drawn = matplotlib.figure.Figure(figsize=(2.6 * len(names), 3.2), layout="constrained")
+        grid = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        for axes, name in zip(grid, names, strict=True):
+            for k, (method, rows) in enumerate(known.groupby("method", sort=False)):
+                rows = rows[rows["slice"] == name]
+                middle = rows.groupby("share")["um"].median()
+                axes.plot(middle.index, middle, color=figures.PALETTE[k], lw=1.8, label=method)
+                axes.scatter(rows["share"], rows["um"], color=figures.PALETTE[k], s=9, alpha=0.6)
+            axes.axhline(50, color=figures.GREY, lw=1, zorder=0)
+            axes.set(title=name, yscale="log", xlabel="shared genes, %")
+            axes.invert_xaxis()
+            axes.spines[["top", "right"]].set_visible(False)
+        grid[0].set_ylabel("distance from the true place, µm")
+        handles, labels = grid[0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+        drawn.savefig(path, dpi=130, facecolor="white")
 
 
 KNOWN = ("slice", "share", "repeat", "crop", "mirror", "degrees", "um")
