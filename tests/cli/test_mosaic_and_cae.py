@@ -2,13 +2,17 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file
 
@@ -134,6 +138,83 @@ def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]
 
 
+def test_a_killed_training_resumes_to_the_same_model(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "12"]
+    target, checkpoint = tmp_path / "cae", tmp_path / "cae.checkpoint"
+    command = [sys.executable, BIN / "train_cae.py", *options, "--output", target]
+    running = subprocess.Popen([*command, "--checkpoint-seconds", "0"], stderr=subprocess.DEVNULL)
+    while not checkpoint.exists():
+        assert running.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not target.exists()
+    good(train_cae, *options, "--output", target, "--checkpoint-seconds", "7")
+    record = json.loads((tmp_path / "cae.json").read_text())
+    assert 0 < record["epochs_resumed"] < 12 and record["warnings"] == []
+    one, two = (load_file(f / "cae" / "model.safetensors") for f in (folder, tmp_path))
+    assert all((one[name] == two[name]).all() for name in one)
+    histories = ((f / "cae" / "history.csv").read_text() for f in (folder, tmp_path))
+    assert len(set(histories)) == 1
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(folder, tmp_path):
+    base = [*embeddings(folder), "--no-pair-genes", "--output", tmp_path / "cae"]
+    for content in (b"broken", None):
+        if content:
+            (tmp_path / "mine").write_bytes(content)
+        else:
+            torch.save({"told": "another"}, tmp_path / "mine")
+        good(train_cae, *base, "--epochs", 1, "--checkpoint", tmp_path / "mine")
+        record = json.loads((tmp_path / "cae.json").read_text())
+        assert record["epochs_resumed"] == 0 and "not resumed" in record["warnings"][0]
+
+
+def test_two_processes_have_the_losses_of_one(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "3", "--output"]
+    good(train_cae, *options, tmp_path / "one")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, BIN / "train_cae.py", *options, tmp_path / "two"], check=True,
+                   env=environment, capture_output=True)  # fmt: skip
+    one, two = (
+        [[float(v) for v in row.values()] for row in csv.DictReader((f / "history.csv").open())]
+        for f in (tmp_path / "one", tmp_path / "two")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
+    two = ["osmfish", "starmap"]
+    good(train_cae, *embeddings(folder, two), *expression(folder, two), "--epochs", 12,
+         "--output", tmp_path / "two")  # fmt: skip
+    infer = ["--output", tmp_path / "x.h5ad", "--input"]
+    unknown = call(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "two")
+    refused(unknown, "Xenium", "--adapt-from")
+    everything = [*embeddings(folder), *expression(folder)]
+    good(train_cae, *everything, "--adapt-from", tmp_path / "two", "--epochs", 12,
+         "--output", tmp_path / "three")  # fmt: skip
+    record = json.loads((tmp_path / "three.json").read_text())
+    assert (record["batches_known"], len(record["batches"])) == (2, 3)
+    latent = {}
+    for model in ("two", "three"):
+        good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
+        latent[model] = ad.read_h5ad(tmp_path / "x.h5ad").obsm["X_lloki"]
+    assert (latent["two"] == latent["three"]).all()
+    good(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "three")
+    again = ["--output", tmp_path / "out", "--adapt-from"]
+    refused(call(train_cae, *everything, *again, tmp_path / "three"), "knows", "infer_cae.py")
+    refused(call(train_cae, *everything, *again, folder / "mosaic"), "not a trained model")
+    narrow = ad.read_h5ad(folder / "xenium.fp.h5ad")
+    narrow.obsm["X_lloki_fp"] = narrow.obsm["X_lloki_fp"][:, :7]
+    narrow.write_h5ad(tmp_path / "narrow.h5ad")
+    other = call(train_cae, "--input", tmp_path / "narrow.h5ad", *again, tmp_path / "two")
+    refused(other, "with 40", "with 7")
+    refused(call(train_cae, *everything, "--output", tmp_path / "out", "--negatives", "hard"),
+            "--cell-type-key")  # fmt: skip
+
+
 def test_inference_adds_the_latent_positions(folder, tmp_path):
     out = tmp_path / "osmfish.lloki.h5ad"
     good(
@@ -149,7 +230,7 @@ def test_inference_adds_the_latent_positions(folder, tmp_path):
 def test_labels_can_guide_the_pairs(folder, tmp_path):
     base = ["--epochs", 1, "--output", tmp_path / "cae"]
     guide = ["--cell-type-key", "cell_type_coarse", *expression(folder)]
-    good(train_cae, *embeddings(folder), *base, *guide)
+    good(train_cae, *embeddings(folder), *base, *guide, "--negatives", "hard")
     guided = json.loads((tmp_path / "cae.json").read_text())["pairs"]
     assert 0 < guided < json.loads((folder / "cae.json").read_text())["pairs"]
     refused(call(train_cae, *embeddings(folder), *base, "--cell-type-key", "nope"), "nope")
