@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGES ?= core torch bench
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help setup demo test lint bench lock images clean
+.PHONY: help setup demo test lint bench lock baselines images clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,11 +32,15 @@ bench: setup  ## measure speed and quality; prints tables
 lock: setup  ## renew the locks from pyproject.toml (ARGS=--upgrade for the newest versions)
 	tools/lock.sh $(ARGS)
 
-images:  ## build the container images with docker or podman (IMAGES="core bench" for some)
+baselines: setup  ## make the environments of the benchmark's baselines (ARGS=harmony for one)
+	tools/baselines.sh $(ARGS)
+
+images:  ## build the container images with docker or podman (IMAGES="core harmony" for others)
 	@test -n "$(ENGINE)" || { echo "error: neither docker nor podman found" >&2; exit 1; }
 	@set -e; for image in $(IMAGES); do \
 	  $(ENGINE) build $(BUILD_ARGS) --file containers/$$image/Containerfile \
-	    --build-arg CORE_IMAGE=nf-lloki-core:$(VERSION) --build-arg VERSION=$(VERSION) \
+	    --build-arg CORE_IMAGE=nf-lloki-core:$(VERSION) \
+	    --build-arg TORCH_IMAGE=nf-lloki-torch:$(VERSION) --build-arg VERSION=$(VERSION) \
 	    --build-arg REVISION=$$(git rev-parse HEAD) --tag nf-lloki-$$image:$(VERSION) containers/$$image; \
 	done
 

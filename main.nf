@@ -3,6 +3,7 @@
  * nf-lloki: raw slices of different technologies and gene panels to one embedding and a report.
  */
 
+include { compared } from './functions/baselines'
 include { check_parameters ; help_text ; parameters_json ; stage } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
@@ -17,6 +18,7 @@ include { INFER_CAE } from './modules/infer_cae/main'
 include { ALIGN } from './modules/align/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
+include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
 include { REPORT } from './modules/report/main'
 include { RUN_RECORD } from './modules/run_record/main'
@@ -40,34 +42,40 @@ workflow LLOKI {
     IMPUTE(slices.join(BUILD_GRAPH.out.graph).join(OT_SPARSITY.out.targets), stage('impute'))
     BUILD_GRAPH_IMPUTED(IMPUTE.out.imputed, stage('build_graph'))
     DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH_IMPUTED.out.graph), stage('denoise'))
-    EMBED(DENOISE.out.denoised, references, slices)
+    EMBED(DENOISE.out.denoised, references, slices, null)
 
     // All slices together: one latent space, one frame of coordinates, one file.
-    TRAIN_CAE(by_sample(EMBED.out.fp), stage('train_cae'))
+    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), stage('train_cae'))
     INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, stage('infer_cae'))
     ALIGN(by_sample(INFER_CAE.out.lloki), stage('align'))
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), stage('integrate'))
-    BENCHMARK(INTEGRATE.out.integrated, stage('benchmark', ['--label-key': labels.take(1)]))
+
+    // What else there is for these cells (--benchmark, --ablation), and how good it all is.
+    COMPARE(slices, references, BUILD_GRAPH.out.graph, EMBED.out.fp, EMBED.out.model)
+    BENCHMARK(
+        INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
+        stage('benchmark', ['--label-key': labels.take(1), '--expected': compared()]),
+    )
 
     alignment_scores = channel.value([])
-    compared = []
+    others = []
     if (params.benchmark_alignment) {
         BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), stage('benchmark_alignment', ['--label-key': labels.take(1)]))
         alignment_scores = BENCHMARK_ALIGNMENT.out.scores
-        compared = [BENCHMARK_ALIGNMENT.out]
+        others = [BENCHMARK_ALIGNMENT.out]
     }
 
     // What was done, in figures.
-    stages = compared + [
+    stages = others + [
         PREPARE_SLICE.out, BUILD_GRAPH.out, OT_SPARSITY.out, IMPUTE.out, BUILD_GRAPH_IMPUTED.out, DENOISE.out,
-        EMBED.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, BENCHMARK.out,
+        EMBED.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(stages.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = stages.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json(params)).collectFile(name: 'parameters.json')
     REPORT(
-        records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, TRAIN_CAE.out.history, ALIGN.out.transforms,
-        ALIGN.out.landmarks, alignment_scores,
+        records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
+        TRAIN_CAE.out.history, ALIGN.out.transforms, ALIGN.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
     )

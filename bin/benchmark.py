@@ -10,16 +10,20 @@ import click
 from lloki.cli import InputError, Run, stage
 
 DEFAULT = ("X_pca_shared", "X_lloki_fp", "X_lloki")
+UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
 
 
 @stage("benchmark")
 @click.option("--input", required=True, help="The integrated file: integrated.h5ad.")
-@click.option("--output", required=True, help="The folder to write: metrics.csv and pictures.")
+@click.option("--output", required=True, help="The folder to write: tables, pictures, embeddings.")
 @click.option(
     "--embedding",
     multiple=True,
     help=f"Key of obsm; repeatable.  [default: those of {', '.join(DEFAULT)} that are there]",
 )
+@click.option("--external", multiple=True, help="METHOD.embedding.csv of a baseline; repeatable.")
+@click.option("--not-run", multiple=True, help="METHOD.not_run.txt: why one did not; repeatable.")
+@click.option("--expected", multiple=True, help="A method that must be named in the result.")
 @click.option("--label-key", help="Column of obs with cell types; without it: batch metrics only.")
 @click.option("--batch-key", default="technology", help="Column of obs with batches.")
 @click.option(
@@ -32,65 +36,128 @@ DEFAULT = ("X_pca_shared", "X_lloki_fp", "X_lloki")
     help="A label that is no cell type, left out of metrics of labels; repeatable.",
 )
 @click.option("--max-cells", type=click.IntRange(100), help="Score a sample of so many cells.")
+@click.option("--umap/--no-umap", default=True, help="UMAPs of methods that have none yet.")
 @click.option("--seed", type=int, default=0)
-def main(
-    run: Run,
-    input,
-    output,
-    embedding,
-    label_key,
-    batch_key,
-    baseline,
-    ignore_label,
-    max_cells,
-    seed,
-) -> None:
-    """Score embeddings with scib-metrics' eight and label transfer, and draw their UMAPs."""
+def main(run: Run, input, output, **options) -> None:
+    """Score embeddings with scib-metrics' eight, label transfer and more, and draw their UMAPs."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the same figures on every machine
     from importlib import metadata
 
-    import numpy as np
-    import pandas as pd
-
-    from lloki import metrics, slices
+    from lloki import slices
 
     data = slices.read_h5ad(input)
-    embeddings = _embeddings(data, input, embedding, baseline, run)
-    for key, what in ((batch_key, "--batch-key"), (label_key, "--label-key")):
-        if key is not None and key not in data.obs:
-            have = ", ".join(map(str, data.obs.columns)) or "none"
-            raise InputError(input, f"obs has no column {key!r} ({what})", f"it has: {have}")
-    if data.obs[batch_key].isna().any():
-        raise InputError(input, f"obs[{batch_key!r}] has missing values", "name every cell's batch")
-    batches = data.obs[batch_key].astype(str).to_numpy()
-    labels = _labels(run, data, label_key, ignore_label)
-    cells = np.arange(data.n_obs)
-    if max_cells and max_cells < data.n_obs:
-        strata = [f"{b}\t{x}" for b, x in zip(batches, _each(labels, batches), strict=True)]
-        cells = metrics.stratified_sample(np.array(strata), max_cells, seed)
+    added = _add_external(data, options["external"])
+    missing = _not_run(run, options["not_run"], options["expected"], data)
+    embeddings = _embeddings(data, input, options["embedding"], options["baseline"], added, run)
+    batch_key, label_key = options["batch_key"], options["label_key"]
+    batches = _batches(data, input, batch_key, label_key)
+    labels = _labels(run, data, label_key, options["ignore_label"])
+    cells = _scored(labels, batches, data, options["max_cells"], options["seed"])
     known = [label for label in _each(labels, batches)[cells] if label is not None]
     mixed = sorted(set(batches[cells]))
     if len(mixed) < 2:
         run.warn(f"all cells are of one {batch_key}: nothing to mix (--batch-key sample?)")
-    rows = []
+    tables = _scores(run, data, embeddings, labels, batches, cells, options)
+    run.report(
+        embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
+        cells_scored=len(cells), cells_labelled=len(known), labels=sorted(set(known)),
+        batches=mixed, scib_metrics=metadata.version("scib-metrics"), not_run=missing,
+    )  # fmt: skip
+    places = _umaps(data, embeddings, labels, batches, options["umap"], options["seed"])
+    with run.output(output) as folder:
+        folder.mkdir()
+        for name, table in tables.items():
+            table.to_csv(folder / f"{name}.csv", index=False)
+        slices.write_h5ad(_without_rest(data, embeddings), folder / "embeddings.h5ad")
+        _draw(data, places, labels, batch_key, label_key, folder)
+
+
+def _add_external(data, paths: tuple[str, ...]) -> list[str]:
+    """Put the embeddings of other programs into obsm, by the names of their files; their keys."""
+    from lloki import baselines
+
+    order = list(baselines.methods().index)  # the table's, then that of the call
+    named = [(Path(path).name.split(".")[0], path) for path in paths]
+    named.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+    keys = []
+    for method, path in named:
+        keys.append(baselines.key(method))
+        data.obsm[keys[-1]] = baselines.read_embedding(path, data.obs_names)
+    return keys
+
+
+def _not_run(run: Run, paths: tuple[str, ...], expected: tuple[str, ...], data) -> dict[str, str]:
+    """Why a method did not run, for each that did not; a warning for each."""
+    from lloki import baselines
+
+    reasons = {}
+    for path in paths:
+        if not Path(path).is_file():
+            raise InputError(path, "no such file", "check the path")
+        said = Path(path).read_text().strip()
+        reasons[Path(path).name.split(".")[0]] = said or "it gave no reason"
+    for method in expected:
+        if method not in reasons and baselines.key(method) not in data.obsm:
+            reasons[method] = "its task failed: no image, killed, or out of memory or time"
+    for method, reason in reasons.items():
+        run.warn(f"{baselines.title(baselines.key(method))} was not run: {reason}")
+    return reasons
+
+
+def _batches(data, path: str, batch_key: str, label_key: str | None):
+    """The batch of each cell; both columns are there, and no batch is missing."""
+    for key, what in ((batch_key, "--batch-key"), (label_key, "--label-key")):
+        if key is not None and key not in data.obs:
+            have = ", ".join(map(str, data.obs.columns)) or "none"
+            raise InputError(path, f"obs has no column {key!r} ({what})", f"it has: {have}")
+    if data.obs[batch_key].isna().any():
+        raise InputError(path, f"obs[{batch_key!r}] has missing values", "name every cell's batch")
+    return data.obs[batch_key].astype(str).to_numpy()
+
+
+def _scored(labels, batches, data, most: int | None, seed: int):
+    """Positions of the cells that are scored: all, or a sample by slice, batch and label."""
+    import numpy as np
+
+    from lloki import metrics
+
+    if not most or most >= data.n_obs:
+        return np.arange(data.n_obs)
+    slices = data.obs["sample"].astype(str) if "sample" in data.obs else batches
+    parts = zip(slices, batches, _each(labels, batches), strict=True)
+    return metrics.stratified_sample(np.array(["\t".join(map(str, p)) for p in parts]), most, seed)
+
+
+def _scores(run: Run, data, embeddings, labels, batches, cells, options) -> dict:
+    """Tables: every metric of every embedding; the spatial coherence of every slice."""
+    import numpy as np
+    import pandas as pd
+
+    from lloki import metrics
+
+    before = data.obsm.get(options["baseline"])
+    rows, by_slice = [], []
     with run.progress(len(embeddings), "embedding") as progress:
         for key in embeddings:
             values = metrics.evaluate(
                 data.obsm[key][cells], None if labels is None else labels[cells], batches[cells],
-                data.obsm[baseline][cells] if baseline in data.obsm else None, seed,
+                None if before is None else before[cells], options["seed"],
             )  # fmt: skip
-            rows += [(key, name, metrics.GROUPS[name], value) for name, value in values.items()]
+            if "spatial" in data.obsm and "sample" in data.obs:
+                samples = data.obs["sample"].astype(str).to_numpy()[cells]
+                shares = metrics.spatial_coherence(
+                    data.obsm[key][cells], data.obsm["spatial"][cells], samples, options["seed"]
+                )
+                by_slice += [(key, sample, share) for sample, share in shares.items()]
+                if shares:
+                    values["Spatial coherence"] = float(np.mean(list(shares.values())))
+            rows += [(key, name, group, values[name]) for name, group in metrics.GROUPS.items()
+                     if name in values]  # fmt: skip
             progress.update(note=key)
-    table = pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"])
-    run.report(
-        embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
-        cells_scored=len(cells), cells_labelled=len(known), labels=sorted(set(known)),
-        batches=mixed, scib_metrics=metadata.version("scib-metrics"),
-    )  # fmt: skip
-    with run.output(output) as folder:
-        folder.mkdir()
-        table.to_csv(folder / "metrics.csv", index=False)
-        _draw(data, embeddings, labels, batch_key, label_key, folder, seed)
+    return {
+        "metrics": pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"]),
+        "coherence": pd.DataFrame(by_slice, columns=["embedding", "sample", "value"]),
+    }
 
 
 def _each(labels, batches):
@@ -100,11 +167,14 @@ def _each(labels, batches):
     return np.full(len(batches), None) if labels is None else labels
 
 
-def _embeddings(data, path: str, asked: tuple[str, ...], baseline: str, run: Run) -> list[str]:
+def _embeddings(
+    data, path: str, asked: tuple[str, ...], baseline: str, added: list[str], run: Run
+) -> list[str]:
     """The keys to score; every one is there and finite. A baseline may be missing: a warning."""
     import numpy as np
 
     asked = tuple(dict.fromkeys(asked)) or tuple(key for key in DEFAULT if key in data.obsm)
+    asked = tuple(dict.fromkeys([*asked, *added]))
     wanted = [key for key in asked if key != baseline or key in data.obsm]
     if not wanted:
         raise InputError(path, "it holds no embedding to score", "name one with --embedding")
@@ -137,19 +207,42 @@ def _labels(run: Run, data, key: str | None, ignored: tuple[str, ...]):
     return labels
 
 
-def _draw(data, embeddings, labels, batch_key, label_key, folder: Path, seed: int) -> None:
-    """UMAPs of every embedding by batch and by label, as PNG and PDF."""
-    from lloki import figures, integration
+def _umaps(data, embeddings, labels, batches, wanted: bool, seed: int) -> dict:
+    """UMAPs by title; those that the file has not are made, of 20,000 cells at most, and kept."""
+    import numpy as np
 
+    from lloki import baselines, integration
+
+    cells = _scored(labels, batches, data, UMAP_CELLS, seed)
     places = {}
     for key in embeddings:
-        stored = data.obsm.get(integration.umap_key(key))
-        title = integration.NAMES.get(key, key)
-        places[title] = integration.umap(data.obsm[key], seed) if stored is None else stored
-    bys = [figures.colouring(batch_key, data.obs[batch_key].astype(str))]
+        name = integration.umap_key(key)
+        if name not in data.obsm and wanted:
+            data.obsm[name] = np.full((data.n_obs, 2), np.nan, dtype=np.float32)
+            data.obsm[name][cells] = integration.umap(data.obsm[key][cells], seed)
+        if name in data.obsm:
+            places[baselines.title(key)] = data.obsm[name]
+    return places
+
+
+def _without_rest(data, embeddings: list[str]):
+    """The cells with the embeddings that were scored and their UMAPs."""
+    import anndata as ad
+
+    from lloki import integration
+
+    keys = ["spatial", *embeddings, *map(integration.umap_key, embeddings)]
+    return ad.AnnData(obs=data.obs, obsm={k: data.obsm[k] for k in keys if k in data.obsm})
+
+
+def _draw(data, places, labels, batch_key, label_key, folder: Path) -> None:
+    """UMAPs of every embedding by batch and by label, as PNG and PDF."""
+    from lloki import figures
+
+    bys = [figures.colouring_of(data, batch_key)]
     if labels is not None:
-        bys.append(figures.colouring(label_key, labels))
-    for by in bys:
+        bys.append(figures.colouring_of(data, label_key))
+    for by in bys if places else []:
         for suffix, content in figures.files(figures.umap_grid(places, [by])).items():
             name = re.sub(r"[^\w.-]", "_", by.name)
             (folder / f"umap_{name}{suffix}").write_bytes(content)

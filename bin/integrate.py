@@ -25,10 +25,9 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 @click.option("--umap/--no-umap", default=True, help="UMAPs of the embeddings and the baseline.")
 def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
-    import anndata as ad
     import numpy as np
 
-    from lloki import graph, integration, slices
+    from lloki import figures, graph, integration, slices
 
     embedded = _embedded(input)
     expressed = _expressed(slice, embedded)
@@ -37,15 +36,15 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     if len(set(cells)) < len(cells):
         name = next(name for name, times in Counter(cells).items() if times > 1)
         raise InputError("--input", f"cell {name!r} is in two samples", "prepare the slices again")
-    data = ad.AnnData(obs=integration.join_obs([part.obs for part in parts]))
+    obs = integration.join_obs([part.obs for part in parts])
+    data = _with_shared_genes(obs, expressed)
     for key in EMBEDDINGS:
         data.obsm[key] = np.concatenate([part.obsm[key] for part in parts]).astype(np.float32)
     for key in ("spatial", "spatial_aligned"):
         _coordinates(run, data, embedded, key)
-    genes = integration.shared_genes([part.var_names for part in expressed])
+    genes = data.var_names.tolist()
     if len(genes):
-        expression = integration.shared_expression(expressed, genes)
-        data.obsm[integration.BASELINE] = graph.principal_components(expression, n_pcs, seed)
+        data.obsm[integration.BASELINE] = graph.principal_components(data.X, n_pcs, seed)
     else:
         run.warn("no gene is in every slice: there is no PCA baseline on shared genes")
     pictured = [key for key in ("X_lloki", "X_lloki_fp", integration.BASELINE) if key in data.obsm]
@@ -59,6 +58,8 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
         "samples": {name: dict(part.uns.get("lloki", {})) for name, part in embedded.items()},
         "integrate": {"n_pcs": n_pcs, "seed": seed},
     }
+    for name in data.obs.select_dtypes("category"):
+        data.uns[f"{name}_colors"] = figures.category_colours(data.obs[name])
     technology = data.obs.get("technology")
     run.report(
         samples=list(embedded),
@@ -71,6 +72,18 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     )
     with run.output(output) as temporary:
         slices.write_h5ad(data, temporary)
+
+
+def _with_shared_genes(obs, expressed: list):
+    """All cells, with X on the genes that every slice has (log-normalised; it may be none)."""
+    import anndata as ad
+    import pandas as pd
+
+    from lloki import integration
+
+    genes = integration.shared_genes([part.var_names for part in expressed])
+    expression = integration.shared_expression(expressed, genes)
+    return ad.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes.astype(str)))
 
 
 def _embedded(paths: tuple[str, ...]) -> dict:

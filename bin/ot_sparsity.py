@@ -22,7 +22,8 @@ from lloki.cli import InputError, Run, sha256, stage
     default="shared",
     help="Genes on which the reference's sparsity is counted.",
 )
-def main(run: Run, input, reference, output, min_shared_genes, reference_genes) -> None:
+@click.option("--full", is_flag=True, help="No target: every gene may be filled (an ablation).")
+def main(run: Run, input, reference, output, min_shared_genes, reference_genes, full) -> None:
     """Map each cell's sparsity onto the reference's distribution of sparsities (Eq. 3, 4)."""
     import numpy as np
     import pandas as pd
@@ -41,7 +42,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes) 
     before = sparsity.sparsity(data.X)
     counted = atlas.X[:, columns] if reference_genes == "shared" else atlas.X
     of_reference = sparsity.sparsity(counted)
-    target = sparsity.transport(before, of_reference)
+    target = np.zeros(data.n_obs) if full else sparsity.transport(before, of_reference)
     limits = sparsity.max_nonzero(target, data.n_vars)
     held = np.diff(data.X.indptr)
     table = pd.DataFrame(

@@ -20,6 +20,8 @@ CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml
 @click.option("--input", required=True, multiple=True, help="JSON of a stage; repeatable.")
 @click.option("--integrated", required=True, help="The integrated file: integrated.h5ad.")
 @click.option("--metrics", help="Scores: benchmark/metrics.csv.")
+@click.option("--coherence", help="Spatial coherence by slice: benchmark/coherence.csv.")
+@click.option("--embeddings", help="All methods with their UMAPs: benchmark/embeddings.h5ad.")
 @click.option("--history", help="Losses of the autoencoder: cae/history.csv, or cae.")
 @click.option("--transforms", help="Motions of the slices: aligned/transforms.csv.")
 @click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
@@ -35,6 +37,8 @@ def main(
     input,
     integrated,
     metrics,
+    coherence,
+    embeddings,
     history,
     transforms,
     landmarks,
@@ -63,6 +67,8 @@ def main(
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
+        coherence=_table(coherence, "embedding", "sample", "value"),
+        embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
     )  # fmt: skip
     sections = report.sections(material)
@@ -153,6 +159,19 @@ def _table(path: str | None, *columns: str):
                 path, f"it has no column {column!r}", "give the CSV that a stage wrote"
             )
     return table
+
+
+def _same_cells(path: str | None, data):
+    """The file of all methods, checked to hold the same cells."""
+    from lloki import slices
+
+    if path is None:
+        return None
+    found = slices.read_h5ad(path)
+    if found.obs_names.tolist() != data.obs_names.tolist():
+        fact = "its cells are not those of the integrated file"
+        raise InputError(path, fact, "give the file that benchmark.py made of it")
+    return found
 
 
 def _check(data, path: str, label_key: str | None) -> None:

@@ -50,6 +50,12 @@ def parameter_faults(Map given) {
     return faults
 }
 
+/** The embedder of this run: the one asked for, else scGPT where there is a checkpoint. */
+def embedder() {
+    def has_scgpt = params.scgpt_checkpoint || params.pretrain_scgpt
+    return params.embedder != 'auto' ? params.embedder : has_scgpt ? 'scgpt' : 'mosaic'
+}
+
 /** What is wrong with a value by its JSON schema (type, enum, pattern, limits); null if nothing is. */
 def value_fault(Map property, value) {
     def text = value.toString()

@@ -10,15 +10,25 @@ def prologue(int cpus, Map stage) {
     return "export LLOKI_LIBRARY=${stage.library} ${threads.join(' ')}; [ -w \"\${HOME:-}\" ] || export HOME=\$PWD"
 }
 
+/** Without containers: puts a baseline's own virtual environment on the PATH, where there is one. */
+def add_environment(String name) {
+    if (workflow.containerEngine) {
+        return ''
+    }
+    def folder = params.baseline_environments ?: "${projectDir}/.venv/share/baselines"
+    return "export PATH=${folder}/${name}/bin:\$PATH"
+}
+
 /** One `--option FILE` for each file. */
 def repeated(String option, files) {
     return (files instanceof List ? files : [files]).collect { path -> "${option} ${path}" }.join(' ')
 }
 
-/** Files of a channel of [meta, file], gathered in the order of the samples' names. */
+/** Files of a channel of [meta, file], gathered in the order of the samples' names; nothing for none. */
 def by_sample(slices) {
     return slices
         .toSortedList { one, other -> one[0].id <=> other[0].id }
+        .filter { rows -> rows }
         .map { rows -> rows.collect { row -> row[1] } }
 }
 

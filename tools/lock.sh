@@ -19,6 +19,10 @@ compile pyproject.toml "${ours[@]}" --all-extras --output-file requirements.lock
 image core
 image torch --extra torch
 image bench --extra bench --extra report
+# the baselines of the benchmark, each beside what its image builds on
+image harmony containers/harmony/requirements.in
+image scanorama containers/scanorama/requirements.in
+image scvi containers/scvi/requirements.in --extra torch
 # the original scgpt with the PyTorch of its time
 compile containers/scgpt/requirements.in --python-version 3.11 --python-platform linux --no-annotate \
     --output-file containers/scgpt/requirements.lock "$@"

@@ -24,6 +24,7 @@ REPORTED_PACKAGES = {  # and the name of the module that each brings
     "anndata": "anndata", "numpy": "numpy", "scipy": "scipy", "scikit-learn": "sklearn",
     "torch": "torch", "pynndescent": "pynndescent", "umap-learn": "umap",
     "scib-metrics": "scib_metrics", "jax": "jax", "matplotlib": "matplotlib",
+    "harmonypy": "harmonypy", "scanorama": "scanorama", "scvi-tools": "scvi",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from lloki.metrics import known_labels
 
 # Okabe and Ito's seven colours, then ones chosen greedily for the largest least CIEDE2000 distance
 # to all before them, under normal, protanopic, deuteranopic and tritanopic vision (Machado 2009).
@@ -30,6 +33,7 @@ STYLE = {
     "pdf.fonttype": 42,
 }  # fmt: skip
 PNG_COLOURS = 128
+UMAP_COLUMNS = 5
 MAX_POINTS = 100_000  # more than these cannot be seen in a panel
 
 
@@ -64,13 +68,39 @@ def colouring(name: str, values: Sequence[str | None]) -> Colouring:
     return Colouring(name, values, dict(zip(ranked, PALETTE, strict=False)))
 
 
+def colouring_of(data: ad.AnnData, key: str) -> Colouring:
+    """Colours for a column of obs: those that uns keeps for it (`<key>_colors`), else new ones."""
+    by = colouring(key, known_labels(data.obs[key]))
+    kept = data.uns.get(f"{key}_colors")
+    if kept is None or not hasattr(data.obs[key], "cat"):
+        return by
+    categories = data.obs[key].cat.categories.astype(str).str.strip()
+    if len(categories) != len(kept):
+        return by
+    stored = {name: str(shade) for name, shade in zip(categories, kept, strict=True)}
+    counts = pd.Series(by.values).value_counts()
+    ranked = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
+    return Colouring(key, by.values, {v: stored[v] for v in ranked if stored[v] != GREY})
+
+
+def category_colours(column: pd.Series) -> list[str]:
+    """A colour for each category, in their order, as scanpy keeps them in uns; rare ones grey."""
+    by = colouring(str(column.name), known_labels(column))
+    return [by.colours.get(str(name).strip(), GREY) for name in column.cat.categories]
+
+
 def point_size(cells: int, inches: float = 3.4) -> float:
     """Area of a point (square points) so that so many of them fill about a third of a panel."""
     return float(np.clip((72 * inches) ** 2 / max(cells, 1) * 0.35, 0.25, 12))
 
 
 def points(axes: Axes, places: np.ndarray, by: Colouring, size: float | None = None) -> None:
-    """Draw cells (n × 2) in their colours; grey ones below, the others in a fixed random order."""
+    """Draw cells (n × 2) in their colours; grey ones below, the others in a fixed random order.
+
+    A cell without a place (NaN) is left out.
+    """
+    placed = np.isfinite(places[:, :2]).all(axis=1)
+    places, by = places[placed], by.of(placed)
     shade = np.array([by.colours.get(value, GREY) for value in by.values], dtype=object)
     order = np.random.default_rng(0).permutation(len(places))[:MAX_POINTS]
     order = order[np.argsort(shade[order] != GREY, kind="stable")]
@@ -128,17 +158,28 @@ def spatial_single(places: np.ndarray, by: Colouring) -> Figure:
 
 @rc_context(STYLE)
 def umap_grid(places: Mapping[str, np.ndarray], bys: Sequence[Colouring]) -> Figure:
-    """UMAPs: a column for each embedding (title: n × 2), a row for each colouring, legends."""
+    """UMAPs: a column for each embedding (title: n × 2), a row for each colouring, legends.
+
+    Beyond five embeddings the rows begin again below.
+    """
+    columns = min(len(places), UMAP_COLUMNS)
+    bands = [list(places)[i : i + columns] for i in range(0, len(places), columns)]
     legend = max(_legend_width(by) for by in bys)
-    n = len(places)
-    drawn = Figure(figsize=(3.2 * n + legend, 3.3 * len(bys)), layout="constrained")
-    grid = drawn.subplots(len(bys), n + 1, squeeze=False, width_ratios=[3.2] * n + [legend])
-    for axes, title in zip(grid[0], places, strict=False):
-        axes.set_title(title)
-    for row, by in zip(grid, bys, strict=True):
-        for axes, where in zip(row, places.values(), strict=False):
-            points(axes, where, by)
-        _legend(row[-1], by)
+    rows = len(bys) * len(bands)
+    drawn = Figure(figsize=(2.6 * columns + legend, 2.75 * rows), layout="constrained")
+    ratios = [2.6] * columns + [legend]
+    grid = drawn.subplots(rows, columns + 1, squeeze=False, width_ratios=ratios)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for band, titles in enumerate(bands):
+        for row, by in zip(grid[band * len(bys) :], bys, strict=False):
+            for axes, title in zip(row, titles, strict=False):
+                axes.set_axis_on()
+                points(axes, places[title], by)
+            if band == 0:
+                _legend(row[-1], by)
+        for axes, title in zip(grid[band * len(bys)], titles, strict=False):
+            axes.set_title(title)
     return drawn
 
 
@@ -278,27 +319,6 @@ def loss_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     axes.grid(color="#e3e6e8")
     axes.spines[["top", "right"]].set_visible(False)
     drawn.legend(loc="outside right upper", frameon=False)
-    return drawn
-
-
-@rc_context(STYLE)
-def metric_dots(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
-    """Scores (rows: metrics, columns: embeddings) as points on a line each; NaN leaves a gap."""
-    drawn = Figure(figsize=(6.8, 0.9 + 0.27 * len(table)), layout="constrained")
-    axes = drawn.add_subplot()
-    rows = np.arange(len(table))
-    axes.hlines(rows, table.min(axis=1), table.max(axis=1), color="#d5d9dd", lw=3, zorder=1)
-    for key, colour, mark in zip(table, PALETTE, "osD^vPX*" * len(table), strict=False):
-        axes.scatter(
-            table[key], rows, c=colour, marker=mark, s=36, zorder=2, label=names.get(key, key)
-        )
-    axes.set_yticks(rows, table.index)
-    axes.invert_yaxis()
-    axes.set(xlabel="score (1 is best)")
-    axes.grid(axis="x", color="#e3e6e8")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    drawn.legend(loc="outside upper center", ncols=4, frameon=False)
     return drawn
 
 

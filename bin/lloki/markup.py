@@ -92,6 +92,18 @@ def picture(png: bytes, caption: object, alt: str, wide: bool = False) -> Raw:
     )
 
 
+def card(title: object, pictures: Sequence[tuple[bytes, str]]) -> Raw:
+    """Pictures (PNG and what it shows) side by side under one title."""
+    shown = "".join(
+        f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        for png, alt in pictures
+    )
+    return Raw(
+        f'<figure class="lk-figure lk-card"><figcaption>{text(title)}</figcaption>'
+        f"<div>{shown}</div></figure>"
+    )
+
+
 def grid(pictures: Sequence[str], columns: int = 3) -> Raw:
     """Pictures beside one another where there is room, one under another where there is not."""
     return Raw(f'<div class="lk-grid" style="--columns:{columns}">{"".join(pictures)}</div>')
@@ -103,6 +115,14 @@ def bar(value: float, best: bool) -> Raw:
     return Raw(
         f'<div class="lk-bar{" lk-best" if best else ""}"><i style="width:{share:.1f}%"></i>'
         f"<span>{value:.3f}</span></div>"
+    )
+
+
+def shade(value: float, place: float, best: bool) -> Raw:
+    """A score on a shade that tells its place (0 to 1) among others; the best one stands out."""
+    return Raw(
+        f'<span class="lk-shade{" lk-best" if best else ""}" style="--place:{place:.2f}">'
+        f"{value:.3f}</span>"
     )
 
 

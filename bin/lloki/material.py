@@ -10,7 +10,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from lloki import figures, metrics
+from lloki import baselines, figures
 from lloki.integration import NAMES, umap_key
 
 EMBEDDERS = {
@@ -27,6 +27,8 @@ class Material:
     records: Sequence[dict]
     data: ad.AnnData
     metrics: pd.DataFrame | None = None
+    coherence: pd.DataFrame | None = None
+    embeddings: ad.AnnData | None = None
     history: pd.DataFrame | None = None
     transforms: pd.DataFrame | None = None
     landmarks: pd.DataFrame | None = None
@@ -55,22 +57,23 @@ class Material:
     @cached_property
     def technology(self) -> figures.Colouring:
         """Cells by technology."""
-        return figures.colouring("technology", self.data.obs["technology"].astype(str))
+        return figures.colouring_of(self.data, "technology")
 
     @cached_property
     def batches(self) -> figures.Colouring:
         """Cells by technology, or by slice where all are of one technology."""
         if len(self.technology.colours) > 1:
             return self.technology
-        return figures.colouring("slice", self.data.obs["sample"].astype(str))
+        by = figures.colouring_of(self.data, "sample")
+        return figures.Colouring("slice", by.values, by.colours)
 
     @cached_property
     def labels(self) -> figures.Colouring | None:
         """Cells by label, or None without labels."""
         if self.label_key is None:
             return None
-        labels = metrics.known_labels(self.data.obs[self.label_key])
-        return figures.colouring(self.label_key, labels) if set(labels) - {None} else None
+        by = figures.colouring_of(self.data, self.label_key)
+        return by if set(by.values) - {None} else None
 
     @cached_property
     def clusters(self) -> figures.Colouring:
@@ -85,9 +88,14 @@ class Material:
 
     @cached_property
     def umaps(self) -> dict[str, np.ndarray]:
-        """UMAPs of the embeddings that have one, by title."""
-        places = {title: self.data.obsm.get(umap_key(key)) for key, title in NAMES.items()}
-        return {title: where for title, where in places.items() if where is not None}
+        """UMAPs of the embeddings that have one, by title: LLOKI's own, then the other methods."""
+        others = [] if self.metrics is None else self.metrics["embedding"].unique()
+        places = {}
+        for key in dict.fromkeys([*NAMES, *others]):
+            for data in filter(None, (self.data, self.embeddings)):
+                if umap_key(key) in data.obsm:
+                    places.setdefault(baselines.title(key), data.obsm[umap_key(key)])
+        return places
 
     @cached_property
     def embedder(self) -> str:

@@ -1,8 +1,8 @@
-"""How well an embedding keeps biology apart and mixes batches: scib-metrics' eight, and transfer.
+"""How well an embedding keeps biology apart and mixes batches: scib-metrics' eight, and more.
 
 The definitions are those of scib-metrics 0.6. Silhouettes and principal component regression are
-computed here (once, in closed form where there is one); K-means, cLISI and graph connectivity are
-its own functions on exact neighbours.
+computed here (in blocks, in closed form where there is one); K-means, LISI, kBET and graph
+connectivity are its own functions on exact neighbours.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ import numpy as np
 import pandas as pd
 
 from lloki.integration import neighbour_table
+from lloki.neighbours import nearest
+from lloki.silhouette import widths as silhouettes
 
 BIO = ("Isolated labels", "KMeans NMI", "KMeans ARI", "Silhouette label", "cLISI")
 BATCH = ("Silhouette batch", "Graph connectivity", "PCR comparison")
-GROUPS = {**dict.fromkeys(BIO, "bio"), **dict.fromkeys(BATCH, "batch")}
+EXTRA = ("BRAS", "iLISI", "kBET")  # of batches too, but in no aggregate
 AGGREGATES = {"Bio conservation": BIO, "Batch correction": BATCH}
-GROUPS |= {
-    "iLISI": "batch",
+GROUPS = {
+    **dict.fromkeys(BIO, "bio"),
+    **dict.fromkeys(BATCH, "batch"),
+    **dict.fromkeys(EXTRA, "extra"),
     "Label transfer F1": "transfer",
+    "Spatial coherence": "space",
     **dict.fromkeys(AGGREGATES, "aggregate"),
 }
 LISI_NEIGHBOURS = 90  # with the cell itself, as scib-metrics' Benchmarker has it
+KBET_NEIGHBOURS = 50
 GRAPH_NEIGHBOURS = 15
 TRANSFER_NEIGHBOURS = 15
-
-
-def silhouettes(space: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Silhouette width of every cell (n, float64, -1 to 1; 0 for a label with one cell)."""
-    from sklearn.metrics import silhouette_samples
-
-    return silhouette_samples(np.asarray(space, dtype=np.float64), labels)
+SPATIAL_NEIGHBOURS = 10
+CLOSE = 0.1  # close in an embedding: among the nearest tenth of the slice
+COMPARED = 1000  # cells of a slice that say where its nearest tenth ends
 
 
 def isolated_labels(widths: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
@@ -44,17 +46,24 @@ def isolated_labels(widths: np.ndarray, labels: np.ndarray, batches: np.ndarray)
     return float(scores[spread == spread.min()].mean())
 
 
-def silhouette_batch(space: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> float:
+def silhouette_batch(
+    space: np.ndarray,
+    labels: np.ndarray,
+    batches: np.ndarray,
+    metric: str = "euclidean",
+    between: str = "nearest",
+) -> float:
     """1 − |silhouette of the batches| within each label, averaged over labels (scIB).
 
-    Labels that one batch alone holds, or every cell with its own batch, do not count; NaN if none
-    is left.
+    With cosine distances to all other cells (`mean_other`) this is BRAS. Labels that one batch
+    alone holds, or every cell with its own batch, do not count; NaN if none is left.
     """
     scores = []
     for label in np.unique(labels):
         cells = labels == label
         if 1 < len(np.unique(batches[cells])) < cells.sum():
-            scores.append(np.mean(1 - np.abs(silhouettes(space[cells], batches[cells]))))
+            found = silhouettes(space[cells], batches[cells], metric, between)
+            scores.append(np.mean(1 - np.abs(found)))
     return float(np.mean(scores)) if scores else np.nan
 
 
@@ -84,20 +93,58 @@ def label_transfer(space: np.ndarray, labels: np.ndarray, batches: np.ndarray) -
     occurs in the other batches count. NaN if there are none.
     """
     from sklearn.metrics import f1_score
-    from sklearn.neighbors import KNeighborsClassifier
 
+    kinds, codes = np.unique(labels, return_inverse=True)
     scores = []
     for batch in np.unique(batches):
         known = batches != batch
-        asked = ~known & np.isin(labels, labels[known])
+        asked = ~known & np.isin(codes, codes[known])
         if not asked.any():
             continue
-        k = min(TRANSFER_NEIGHBOURS, int(known.sum()))
-        model = KNeighborsClassifier(k, metric="cosine", algorithm="brute")
-        found = model.fit(space[known], labels[known]).predict(space[asked])
-        truth = labels[asked]
-        scores.append(f1_score(truth, found, labels=np.unique(truth), average="macro"))
+        found, _ = nearest(space[asked], space[known], TRANSFER_NEIGHBOURS)
+        votes = np.zeros((len(found), len(kinds)), dtype=np.int64)
+        for column in codes[known][found].T:
+            votes[np.arange(len(found)), column] += 1
+        truth = codes[asked]
+        scores.append(
+            f1_score(truth, votes.argmax(axis=1), labels=np.unique(truth), average="macro")
+        )
     return float(np.mean(scores)) if scores else np.nan
+
+
+def spatial_coherence(
+    space: np.ndarray, places: np.ndarray, samples: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """Share of the cells' spatial neighbours that are close in the embedding too, for each slice.
+
+    space: n × d; places: n × 2 or 3; samples: the slice of each cell. Of each cell the 10 nearest
+    in space are looked at; one is close if it is nearer by Euclidean distance than nine tenths of
+    the slice's cells (of 1,000 of them, drawn by `seed`, where there are more). By chance: 0.1.
+    Slices of fewer than 20 cells are left out.
+    """
+    shares = {}
+    for sample in dict.fromkeys(samples.tolist()):
+        cells = np.flatnonzero(samples == sample)
+        if len(cells) < 2 * SPATIAL_NEIGHBOURS:
+            continue
+        here = np.asarray(space[cells], dtype=np.float64)
+        own = np.arange(len(cells))
+        beside, _ = nearest(places[cells], places[cells], SPATIAL_NEIGHBOURS, "euclidean", own)
+        drawn = np.random.default_rng(seed).permutation(len(cells))[:COMPARED]
+        hits = 0
+        for rows in np.array_split(own, -(-len(own) // 1000)):
+            gaps = np.linalg.norm(here[beside[rows]] - here[rows][:, None], axis=2)
+            others = _distances(here[rows], here[drawn])
+            others[rows[:, None] == drawn] = np.nan  # a cell is no neighbour of its own
+            hits += (gaps <= np.nanquantile(others, CLOSE, axis=1)[:, None]).sum()
+        shares[str(sample)] = float(hits / beside.size)
+    return shares
+
+
+def _distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    return cdist(rows, others)
 
 
 def neighbours(space: np.ndarray, seed: int = 0):
@@ -134,6 +181,11 @@ def evaluate(
         values["iLISI"] = ilisi_knn(neighbours(space, seed), batches)
     if several and before is not None:
         values["PCR comparison"] = pcr_comparison(before, space, batches)
+    return finite(values)
+
+
+def finite(values: dict[str, float]) -> dict[str, float]:
+    """The metrics that are numbers, with the aggregates that are whole, in the order of GROUPS."""
     values = {name: float(v) for name, v in values.items() if np.isfinite(v)}
     for aggregate, parts in AGGREGATES.items():
         if all(part in values for part in parts):
@@ -158,11 +210,31 @@ def _labelled(
         "cLISI": scib_metrics.clisi_knn(found, labels),
     }
     if len(np.unique(batches)) > 1:
-        near = found.subset_neighbors(min(GRAPH_NEIGHBOURS, found.n_neighbors))
         values["Silhouette batch"] = silhouette_batch(space, labels, batches)
+        near = found.subset_neighbors(min(GRAPH_NEIGHBOURS, found.n_neighbors))
         values["Graph connectivity"] = scib_metrics.graph_connectivity(near, labels)
+        values["BRAS"] = silhouette_batch(space, labels, batches, "cosine", "mean_other")
+        values["iLISI"] = scib_metrics.ilisi_knn(found, batches)
+        values["kBET"] = kbet(found, batches, labels)
         values["Label transfer F1"] = label_transfer(space, labels, batches)
     return values
+
+
+def kbet(found, batches: np.ndarray, labels: np.ndarray) -> float:
+    """scib-metrics' kBET acceptance rate, averaged over labels; NaN where it cannot be had."""
+    import logging
+    import warnings
+
+    import scib_metrics
+
+    logging.getLogger("scib_metrics").setLevel(logging.WARNING)  # not a line for each small label
+    near = found.subset_neighbors(min(KBET_NEIGHBOURS, found.n_neighbors))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a label of one batch alone has none
+            return float(scib_metrics.kbet_per_label(near, batches, labels))
+    except Exception:  # its diffusion maps fail on some graphs, each time in another way
+        return np.nan
 
 
 def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:

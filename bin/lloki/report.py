@@ -9,8 +9,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lloki import figures, markup, metrics, report_results, report_run
-from lloki.integration import BASELINE, NAMES
+from lloki import (
+    baselines,
+    figure_scores,
+    figures,
+    markup,
+    metrics,
+    report_results,
+    report_run,
+    report_scores,
+)
+from lloki.integration import BASELINE
 from lloki.markup import Section
 from lloki.material import Material
 
@@ -39,7 +48,8 @@ def sections(material: Material) -> list[Section]:
     return [
         make(material)
         for make in (
-            summary, warnings, *report_results.SECTIONS, *report_run.SECTIONS, citations,
+            summary, warnings, report_results.slices, report_scores.scores, report_scores.umaps,
+            report_results.maps, report_results.alignment, *report_run.SECTIONS, citations,
         )
     ]  # fmt: skip
 
@@ -96,6 +106,8 @@ def citations(material: Material) -> Section:
     cited = list(CITATIONS)
     if str(material.data.uns.get("lloki", {}).get("embedder", "")).startswith("scgpt"):
         cited.insert(1, SCGPT)
+    if material.metrics is not None:
+        cited += report_scores.sources(set(material.metrics["embedding"]))
     items = "".join(f"<li>{markup.text(item)}</li>" for item in cited)
     content = f'<ul class="lk-list">{items}</ul>'
     return Section("citations", "How to cite", "", content)
@@ -122,6 +134,8 @@ def pictures(material: Material) -> dict[str, Figure]:
     if curves := report_run.loss_curves(material):
         drawn["training"] = figures.loss_curves(curves)
     if material.metrics is not None and len(material.metrics):
-        table = report_results.score_table(material.metrics)
-        drawn["scores"] = figures.metric_dots(table, NAMES)
+        table = report_scores.score_table(material.metrics)
+        parts = report_scores.groups(table)
+        titled = table.rename(columns=baselines.title)
+        drawn["scores"] = figure_scores.score_grid(titled, parts, list(metrics.AGGREGATES))
     return drawn

@@ -1,4 +1,4 @@
-"""Sections of the report on what came out: slices, UMAPs, scores, maps, alignment."""
+"""Sections of the report on what came out: slices, their maps, alignment."""
 
 from __future__ import annotations
 
@@ -6,32 +6,11 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
-from lloki import figures, markup, metrics
-from lloki.integration import NAMES
+from lloki import figures, markup
 from lloki.markup import Section, absent
 from lloki.material import Material
 
-MEANINGS = {
-    "Isolated labels": "silhouette of the cell types found in the fewest batches",
-    "KMeans NMI": "do K-means clusters match the cell types? (mutual information)",
-    "KMeans ARI": "do K-means clusters match the cell types? (pairs of cells)",
-    "Silhouette label": "are cell types compact and apart?",
-    "cLISI": "is a cell's neighbourhood of one type?",
-    "Silhouette batch": "do batches overlap within each type?",
-    "Graph connectivity": "is each type one connected piece?",
-    "PCR comparison": "how much less variance is due to batches than in PCA?",
-    "iLISI": "does a cell's neighbourhood hold all batches?",
-    "Label transfer F1": "can each batch be labelled from the others? (15 neighbours)",
-    "Bio conservation": "mean of the five above",
-    "Batch correction": "mean of the three above",
-}
-HEADINGS = {
-    "Biology conserved": (*metrics.BIO, "Bio conservation"),
-    "Batches mixed": (*metrics.BATCH, "iLISI", "Batch correction"),
-    "Labels carried over": ("Label transfer F1",),
-}
 TRANSFORM_TITLES = {"rmsd": "rmsd, µm", "p": "p by chance"}
 
 
@@ -79,79 +58,6 @@ def slices(material: Material) -> Section:
         "table",
         options,
     )
-
-
-def umaps(material: Material) -> Section:
-    """UMAPs: a column for each embedding, a row for technology and one for labels or clusters."""
-    description = (
-        "Each point is a cell. Left to right: before LLOKI (PCA on the genes that all slices "
-        "share), after feature propagation and embedding (LLOKI-FP), after the conditional "
-        "autoencoder (LLOKI). Technologies should mix where cell types agree; types should stay "
-        "apart."
-    )
-    if not material.umaps:
-        content = absent("UMAPs", "integrate.py ran with --no-umap.")
-        return Section("umap", "UMAP", description, content)
-    content = ""
-    for by in (material.batches, material.labels or material.clusters):
-        pictures = [
-            markup.picture(
-                figures.png(figures.umap_single(where, by), 150), title,
-                f"UMAP of {title}, cells coloured by {by.name}",
-            )
-            for title, where in material.umaps.items()
-        ]  # fmt: skip
-        content += markup.legend(f"by {by.name}", by.entries()) + markup.grid(
-            pictures, len(pictures)
-        )
-    return Section("umap", "UMAP", description, content)
-
-
-def scores(material: Material) -> Section:
-    """The scores of every embedding, metric by metric, the best one marked."""
-    found = (material.of_stage("benchmark") or [{}])[0]
-    description = (
-        "From 0 to 1, higher is better, the best of a row is bold; by the definitions of "
-        f"scib-metrics {found.get('scib_metrics', '')}".rstrip()
-    )
-    if material.metrics is None or material.metrics.empty:
-        content = absent("scores", "No metrics.csv with scores was given.")
-        return Section("metrics", "Scores", description, content)
-    table = score_table(material.metrics)
-    embeddings = [NAMES.get(key, key) for key in table]
-    groups = {
-        heading: [_score_row(name, table.loc[name]) for name in names if name in table.index]
-        for heading, names in HEADINGS.items()
-    }
-    content = markup.table(["", *embeddings], groups, "lk-scores")
-    if "cells_labelled" in found:
-        content += markup.paragraph(
-            f"{found['cells_scored']:,} of {found['cells']:,} cells scored, "
-            f"{found['cells_labelled']:,} of them with a label "
-            f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}.",
-            "note",
-        )
-    return Section("metrics", "Scores", description, content)
-
-
-def score_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Scores: a row for each metric, in the order of HEADINGS, and a column for each embedding."""
-    wide = table.pivot_table(index="metric", columns="embedding", values="value", sort=False)
-    first = [key for key in NAMES if key in wide]
-    wide = wide[first + [key for key in wide if key not in first]]
-    order = [name for names in HEADINGS.values() for name in names]
-    return wide.reindex(sorted(wide.index, key=lambda m: order.index(m) if m in order else 99))
-
-
-def _score_row(name: str, values: pd.Series) -> list:
-    best = values.max()
-    bars = [
-        None if np.isnan(value) else markup.bar(value, len(values) > 1 and best - value < 5e-4)
-        for value in values
-    ]
-    kind = ' class="lk-total"' if name in metrics.AGGREGATES else ""
-    meaning = f"<small>{markup.text(MEANINGS.get(name, ''))}</small>"
-    return [markup.Raw(f"<span{kind}>{markup.text(name)}</span>{meaning}"), *bars]
 
 
 def maps(material: Material) -> Section:
@@ -299,6 +205,3 @@ def turn(row: Mapping[str, float]) -> str | None:
         return None
     mirrored = ", mirrored" if r00 * r11 - r01 * r10 < 0 else ""
     return f"{np.degrees(np.arctan2(r10, r00)):.1f}°{mirrored}"
-
-
-SECTIONS = (slices, umaps, scores, maps, alignment)

@@ -24,6 +24,9 @@ STAGES = {
     "infer_cae": "LLOKI embedding",
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
+    "join_shared": "Shared genes for other methods",
+    "baseline": "Other methods",
+    "export_embedding": "Embeddings as tables",
     "benchmark": "Scores",
 }
 

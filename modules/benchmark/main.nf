@@ -1,4 +1,4 @@
-include { prologue } from '../../functions/task'
+include { prologue ; repeated } from '../../functions/task'
 
 /** Metrics and pictures of the embeddings. */
 process BENCHMARK {
@@ -6,10 +6,14 @@ process BENCHMARK {
 
     input:
     path integrated
+    path external
+    path not_run
     val stage
 
     output:
     path 'benchmark/metrics.csv', emit: metrics
+    path 'benchmark/coherence.csv', emit: coherence
+    path 'benchmark/embeddings.h5ad', emit: embeddings
     path 'benchmark/*.{pdf,png}', emit: figures, optional: true
     path 'benchmark.json', emit: json
     path 'versions.yml', emit: versions
@@ -17,7 +21,7 @@ process BENCHMARK {
     script:
     """
     ${prologue(task.cpus, stage)}
-    benchmark.py --input ${integrated} \\
+    benchmark.py --input ${integrated} ${repeated('--external', external)} ${repeated('--not-run', not_run)} \\
         --output benchmark ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" benchmark.json > versions.yml
     """
@@ -25,7 +29,7 @@ process BENCHMARK {
     stub:
     """
     mkdir benchmark
-    touch benchmark/metrics.csv benchmark.json
+    touch benchmark/metrics.csv benchmark/coherence.csv benchmark/embeddings.h5ad benchmark.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """
 }

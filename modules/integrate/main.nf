@@ -11,6 +11,7 @@ process INTEGRATE {
 
     output:
     path 'integrated.h5ad', emit: integrated
+    path 'embedding.csv', emit: table
     path 'integrated.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -19,12 +20,13 @@ process INTEGRATE {
     ${prologue(task.cpus, stage)}
     integrate.py ${repeated('--input', lloki)} ${repeated('--slice', slices)} \\
         --output integrated.h5ad ${stage.options} ${task.ext.args ?: ''}
+    export_embedding.py --input integrated.h5ad --key X_lloki --output embedding.csv
     versions.py "${task.process}" integrated.json > versions.yml
     """
 
     stub:
     """
-    touch integrated.h5ad integrated.json
+    touch integrated.h5ad integrated.json embedding.csv
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -8,6 +8,8 @@ process REPORT {
     path records
     path integrated
     path metrics
+    path coherence
+    path embeddings
     path history
     path transforms
     path landmarks
@@ -29,6 +31,7 @@ process REPORT {
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
+        --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" report.json multiqc > versions.yml

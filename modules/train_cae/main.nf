@@ -7,6 +7,7 @@ process TRAIN_CAE {
 
     input:
     path fp
+    path slices
     val stage
 
     output:
@@ -18,7 +19,7 @@ process TRAIN_CAE {
     script:
     """
     ${prologue(task.cpus, stage)}
-    train_cae.py ${repeated('--input', fp)} \\
+    train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
         --output cae ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" cae.json > versions.yml
     """

@@ -2,7 +2,7 @@ include { FIT_MOSAIC } from '../../modules/fit_mosaic/main'
 include { MOSAIC_EMBED } from '../../modules/mosaic_embed/main'
 include { PRETRAIN_SCGPT } from '../../modules/pretrain_scgpt/main'
 include { SCGPT_EMBED } from '../../modules/scgpt_embed/main'
-include { stage } from '../../functions/parameters'
+include { embedder ; stage } from '../../functions/parameters'
 include { by_sample } from '../../functions/task'
 
 /**
@@ -15,22 +15,23 @@ workflow EMBED {
     cells // [meta, denoised]
     references // [meta, reference]
     slices // [meta, slice], as prepared
+    trained // an scGPT that is trained already (a channel), or null
 
     main:
-    has_scgpt = params.scgpt_checkpoint || params.pretrain_scgpt
-    embedder = params.embedder != 'auto' ? params.embedder : has_scgpt ? 'scgpt' : 'mosaic'
-    if (embedder == 'scgpt') {
-        embedded = SCGPT(cells, references, slices)
+    if (embedder() == 'scgpt') {
+        embedded = SCGPT(cells, references, slices, trained)
     }
     else {
         embedded = MOSAIC(cells, references)
     }
     fp = embedded.fp
+    model = embedded.model
     json = embedded.json
     versions = embedded.versions
 
     emit:
     fp
+    model
     json
     versions
 }
@@ -41,29 +42,36 @@ workflow SCGPT {
     cells
     references
     slices
+    trained
 
     main:
     orthologs = file(params.orthologs ?: "${projectDir}/assets/orthologs.csv.gz")
-    if (params.pretrain_scgpt) {
+    if (trained) {
+        model = trained
+        json = channel.empty()
+        versions = channel.empty()
+    }
+    else if (params.pretrain_scgpt) {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
         mosaic = params.mosaic_model ? file(params.mosaic_model) : []
         PRETRAIN_SCGPT(by_sample(slices), distinct, mosaic, orthologs, stage('pretrain_scgpt'))
-        checkpoint = PRETRAIN_SCGPT.out.checkpoint
+        model = PRETRAIN_SCGPT.out.checkpoint
         json = PRETRAIN_SCGPT.out.json
         versions = PRETRAIN_SCGPT.out.versions
     }
     else {
-        checkpoint = channel.value(file(params.scgpt_checkpoint))
+        model = channel.value(file(params.scgpt_checkpoint))
         json = channel.empty()
         versions = channel.empty()
     }
-    SCGPT_EMBED(cells, checkpoint, orthologs, stage('scgpt_embed'))
+    SCGPT_EMBED(cells, model, orthologs, stage('scgpt_embed'))
     fp = SCGPT_EMBED.out.fp
     json = json.mix(SCGPT_EMBED.out.json)
     versions = versions.mix(SCGPT_EMBED.out.versions)
 
     emit:
     fp
+    model
     json
     versions
 }
@@ -94,6 +102,7 @@ workflow MOSAIC {
 
     emit:
     fp
+    model
     json
     versions
 }

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import benchmark
-from lloki import graph, integration, metrics, slices
+from lloki import baselines, graph, integration, metrics, slices
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
+UNLABELLED = {"PCR comparison", "iLISI", "Spatial coherence"}
 NAMES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 
 
@@ -64,12 +65,7 @@ def test_scores_and_pictures_of_real_cells(data, tmp_path):
     assert table["embedding"].unique().tolist() == ["X_pca_shared", "X_lloki"]
     assert table["value"].between(-0.2, 1).all()
     scores = table.pivot(index="metric", columns="embedding", values="value")
-    assert set(scores.index) == {
-        *metrics.BIO,
-        *metrics.BATCH,
-        *metrics.AGGREGATES,
-        "Label transfer F1",
-    }
+    assert set(scores.index) == set(metrics.GROUPS)
     groups = table.set_index("metric")["group"].to_dict()
     for aggregate, group in (("Bio conservation", "bio"), ("Batch correction", "batch")):
         parts = [name for name, of in groups.items() if of == group]
@@ -106,7 +102,7 @@ def test_without_labels(data, tmp_path):
     done = run(data, tmp_path)
     assert done.exit_code == 0, done.output
     assert "no --label-key" in done.stderr
-    assert set(read(tmp_path)["metric"]) == {"PCR comparison", "iLISI"}
+    assert set(read(tmp_path)["metric"]) == UNLABELLED
 
 
 def test_labels_that_say_nothing(data, tmp_path):
@@ -115,7 +111,7 @@ def test_labels_that_say_nothing(data, tmp_path):
     done = run(data, tmp_path, "--label-key", "cell_type_coarse")
     assert done.exit_code == 0, done.output
     assert "names 0 cell types" in done.stderr
-    assert set(read(tmp_path)["metric"]) == {"PCR comparison", "iLISI"}
+    assert set(read(tmp_path)["metric"]) == UNLABELLED
     data.obs["cell_type_coarse"] = data.obs_names
     done = run(data, tmp_path, "--label-key", "cell_type_coarse")
     assert "names 450 cell types for 450 cells" in done.stderr
@@ -127,7 +123,7 @@ def test_without_a_baseline(data, tmp_path):
     done = run(data, tmp_path, "--embedding", "X_pca_shared", "--embedding", "X_lloki")
     assert done.exit_code == 0, done.output
     assert "PCR comparison is left out" in done.stderr
-    assert set(read(tmp_path)["metric"]) == {"iLISI"}
+    assert set(read(tmp_path)["metric"]) == UNLABELLED - {"PCR comparison"}
 
 
 def test_one_technology(data, tmp_path):
@@ -135,7 +131,44 @@ def test_one_technology(data, tmp_path):
     done = run(data, tmp_path, "--label-key", "cell_type_coarse", "--embedding", "X_lloki")
     assert done.exit_code == 0, done.output
     assert "nothing to mix" in done.stderr
-    assert set(read(tmp_path)["group"]) == {"bio", "aggregate"}
+    assert set(read(tmp_path)["group"]) == {"bio", "aggregate", "space"}
+
+
+def test_other_methods_stand_beside_and_those_that_did_not_run_are_named(data, tmp_path):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    shuffled = data.obs_names[::-1]
+    baselines.write_embedding(
+        shuffled, data[shuffled].obsm["X_lloki"], folder / "harmony.embedding.csv"
+    )
+    (folder / "seurat.not_run.txt").write_text("there is no R\n")
+    options = ["--embedding", "X_lloki", "--external", folder / "harmony.embedding.csv",
+               "--not-run", folder / "seurat.not_run.txt"]  # fmt: skip
+    for method in ("pca", "harmony", "seurat", "scvi"):
+        options += ["--expected", method]
+    done = run(data, tmp_path, *options)
+    assert done.exit_code == 0, done.output
+    table = read(tmp_path).pivot(index="metric", columns="embedding", values="value")
+    assert list(table) == ["X_harmony", "X_lloki"]
+    np.testing.assert_allclose(table["X_harmony"], table["X_lloki"], atol=1e-4)
+    record = json.loads((tmp_path / "out/bench.json").read_text())
+    assert record["not_run"]["seurat"] == "there is no R"
+    assert "its task failed" in record["not_run"]["scvi"] and len(record["not_run"]) == 2
+    assert "Seurat RPCA was not run: there is no R" in done.stderr
+    kept = slices.read_h5ad(tmp_path / "out/bench/embeddings.h5ad")
+    np.testing.assert_allclose(kept.obsm["X_harmony"], data.obsm["X_lloki"], rtol=1e-4, atol=1e-5)
+    assert np.isfinite(kept.obsm["X_umap_harmony"]).all()
+    coherence = pd.read_csv(tmp_path / "out/bench/coherence.csv")
+    assert len(coherence) == 6 and set(coherence["sample"]) == set(NAMES)
+    mean = coherence[coherence["embedding"] == "X_lloki"]["value"].mean()
+    assert table.loc["Spatial coherence", "X_lloki"] == pytest.approx(mean)
+
+
+def test_a_table_that_lacks_a_cell_is_refused(data, tmp_path):
+    path = tmp_path / "harmony.embedding.csv"
+    baselines.write_embedding(data.obs_names[1:], data.obsm["X_lloki"][1:], path)
+    refused(run(data, tmp_path, "--external", path), tmp_path, "harmony.embedding.csv", "missing")
+    refused(run(data, tmp_path, "--not-run", path.with_name("x.txt")), tmp_path, "no such file")
 
 
 def test_what_users_get_wrong(data, tmp_path):

@@ -9,6 +9,7 @@ import yaml
 from nextflow_run import ROOT
 
 import lloki
+from lloki import baselines
 
 MODULES = sorted(ROOT.glob("modules/*/main.nf"))
 PROCESSES = {
@@ -16,6 +17,8 @@ PROCESSES = {
     for module in MODULES
     for name, text in re.findall(r"^process (\w+) \{\n(.*?)^\}", module.read_text(), re.M | re.S)
 }
+METHODS = baselines.methods()
+PROGRAMS = [program for program in METHODS["program"] if program]
 BASE, GPU, CONTAINERS, PUBLISHED = (
     (ROOT / "conf" / f"{name}.config").read_text()
     for name in ("base", "gpu", "containers", "modules")
@@ -46,10 +49,14 @@ def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(nam
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_script_of_a_process_can_be_started(name):
-    script = re.search(r"^    (\w+\.py) ", section(PROCESSES[name][1], "script"), re.M)[1]
-    path = ROOT / "bin" / script
-    assert os.access(path, os.X_OK)
-    assert path.read_text().startswith("#!/usr/bin/env python3\n")
+    (script,) = re.findall(r"^    (\w+\.py) ", section(PROCESSES[name][1], "script"), re.M)[:1] or [
+        ""
+    ]
+    paths = [ROOT / "bin" / script] if script else [ROOT / "bin" / program for program in PROGRAMS]
+    for path in paths:
+        language = {".py": "python3", ".R": "Rscript"}[path.suffix]
+        assert os.access(path, os.X_OK)
+        assert path.read_text().startswith(f"#!/usr/bin/env {language}\n")
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -72,6 +79,8 @@ def test_images_and_publishing_are_for_processes_that_exist():
 
 def test_images_are_named_in_one_file_and_tagged_with_the_version():
     images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
+    images |= set(METHODS["environment"][METHODS["program"] != ""])
+    assert "nf-lloki-${method.environment}:${params.container_tag}" in CONTAINERS
     assert images == {p.parent.name for p in ROOT.glob("containers/*/Containerfile")}
     others = [*MODULES, ROOT / "main.nf", ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]
     naming = [p for p in others if "nf-lloki-" in p.read_text()]

@@ -19,13 +19,14 @@ MAPPED = [
 ]  # fmt: skip
 STAGES = """
 prepare_slice build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align benchmark_alignment integrate benchmark report
+mosaic_embed train_cae infer_cae align benchmark_alignment integrate join_shared baseline
+export_embedding benchmark report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
 GIVEN = {
     "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key",
-    "ot_sparsity": "reference",
+    "ot_sparsity": "reference full",
     "impute": "graph targets",
     "denoise": "graph imputed",
     "pretrain_scgpt": "mosaic orthologs organism checkpoint_every resume",
@@ -33,17 +34,20 @@ GIVEN = {
     "mosaic_embed": "model",
     "infer_cae": "model",
     "integrate": "slice",
-    "benchmark": "label_key embedding",
+    "join_shared": "",
+    "baseline": "",
+    "export_embedding": "key",
+    "benchmark": "label_key embedding external not_run expected",
     "benchmark_alignment": "slice label_key",
-    "report": (
-        "integrated metrics history transforms landmarks alignment_scores versions params "
-        "label_key config"
-    ),
+    "report": "integrated metrics coherence embeddings history transforms landmarks "
+    "alignment_scores versions params label_key config",
 }
 
 
 def command(stage):
     """The click command of a stage."""
+    if stage == "baseline":
+        return importlib.import_module("baseline_harmony").main  # all are of one kind
     if stage in ("impute", "denoise"):
         return importlib.import_module("propagate").main.commands[stage]
     return importlib.import_module(stage).main

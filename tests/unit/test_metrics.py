@@ -61,6 +61,12 @@ def test_every_metric_equals_that_of_scib_metrics(cells):
         "Silhouette batch": scib_metrics.silhouette_batch(after, labels, batches),
         "Graph connectivity": scib_metrics.graph_connectivity(exact(after, 15), labels),
         "PCR comparison": scib_metrics.pcr_comparison(before, after, batches, categorical=True),
+        "BRAS": scib_metrics.bras(after, labels, batches),
+        "iLISI": scib_metrics.ilisi_knn(exact(after, 90), batches),
+        # its diffusion maps turn on the last digits of the distances: the same neighbours
+        "kBET": scib_metrics.kbet_per_label(
+            metrics.neighbours(after).subset_neighbors(50), batches, labels
+        ),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(float(value), abs=1e-4), name
@@ -69,17 +75,38 @@ def test_every_metric_equals_that_of_scib_metrics(cells):
         np.mean(list(expected.values())[:5]), abs=1e-4
     )
     assert found["Batch correction"] == pytest.approx(
-        np.mean(list(expected.values())[5:]), abs=1e-4
+        np.mean(list(expected.values())[5:8]), abs=1e-4
     )
     assert list(found) == [name for name in metrics.GROUPS if name in found]
 
 
-def test_silhouettes_of_a_label_with_one_cell_and_of_equal_cells():
-    space = np.array([[0, 0], [0, 0], [3, 4], [9, 9]], dtype=np.float32)
-    labels = np.array(["a", "a", "b", "c"])
-    np.testing.assert_allclose(metrics.silhouettes(space, labels), [1, 1, 0, 0])
-    own = scib_metrics.utils.silhouette_samples(space, labels)
-    np.testing.assert_allclose(metrics.silhouettes(space, labels), own, atol=1e-6)
+def test_kbet_that_cannot_be_had_is_no_number(cells):
+    _, after, _, batches = cells
+    found = metrics.neighbours(after)
+    assert np.isnan(metrics.kbet(found, batches, batches))  # every label in one batch alone
+
+
+def test_spatial_coherence_against_a_loop():
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 100, (150, 2))
+    samples = np.array(["a"] * 90 + ["b"] * 45 + ["few"] * 15)
+    spaces = {"where it lies": places, "noise": rng.normal(size=(150, 5))}
+    for name, space in spaces.items():
+        found = metrics.spatial_coherence(space, places, samples)
+        assert list(found) == ["a", "b"]
+        for sample, share in found.items():
+            cells = np.flatnonzero(samples == sample)
+            hits = []
+            for i in cells:
+                others = cells[cells != i]
+                near = others[np.argsort(np.linalg.norm(places[others] - places[i], axis=1))[:10]]
+                gaps = np.linalg.norm(space[others] - space[i], axis=1)
+                limit = np.quantile(gaps, 0.1)
+                hits += (np.linalg.norm(space[near] - space[i], axis=1) <= limit).tolist()
+            assert share == pytest.approx(np.mean(hits)), name
+    chance = metrics.spatial_coherence(rng.normal(size=(3000, 5)), rng.random((3000, 2)),
+                                       np.repeat("a", 3000))  # fmt: skip
+    assert chance["a"] == pytest.approx(0.1, abs=0.02)
 
 
 @settings(max_examples=30, deadline=None)

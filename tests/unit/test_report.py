@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lloki import figures, markup, report, report_results, report_run
+from lloki import figures, markup, report, report_results, report_run, report_scores
 from lloki.material import Material
 
 BIN = Path(__file__).parents[2] / "bin"
@@ -149,13 +149,20 @@ def test_score_table_is_in_one_order_and_marks_the_best():
         ("X_lloki", "Isolated labels", "bio", 0.3),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"])
-    wide = report_results.score_table(table)
-    assert wide.index.tolist() == ["Isolated labels", "cLISI", "Batch correction"]
-    assert wide.columns.tolist() == ["X_pca_shared", "X_lloki", "mine"]
-    marked = report_results._score_row("cLISI", wide.loc["cLISI"])
-    assert ["lk-best" in cell for cell in marked[1:]] == [False, False, True]
-    alone = report_results._score_row("Isolated labels", wide.loc["Isolated labels"])
-    assert alone[1] is None
+    rows.append(("mine", "Batch correction", "aggregate", 0.9))
+    table = pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"])
+    wide = report_scores.score_table(table)
+    assert wide.index.tolist() == ["Batch correction", "Isolated labels", "cLISI"]
+    assert wide.columns.tolist() == ["mine", "X_lloki", "X_pca_shared"]  # the best first
+    best = [report_scores.is_best(wide.loc["cLISI"], v) for v in wide.loc["cLISI"]]
+    assert best == [True, False, False]
+    assert not report_scores.is_best(wide.loc["Isolated labels"], 0.3)  # there is no other
+    page = report_scores.score_html(wide, {"harmony": "no <image>"})
+    assert page.count("lk-best") == 2
+    assert "Harmony" in page and "not run: no &lt;image&gt;" in page
+    assert report_scores.groups(wide) == {
+        "Means": ["Batch correction"], "Biology conserved": ["Isolated labels", "cLISI"]
+    }  # fmt: skip
 
 
 def test_records_that_lack_a_key_do_no_harm():

@@ -1,0 +1,48 @@
+include { add_environment ; prologue } from '../../functions/task'
+
+/**
+ * Another method on the genes that all slices share. assets/baselines.csv names its program and its image.
+ *
+ * One that cannot run says why in NAME.not_run.txt, and the pipeline goes on; so it does when the task
+ * fails altogether, for want of an image for instance.
+ */
+process BASELINE {
+    tag "${method.method}"
+    label 'process_medium'
+    errorStrategy { task.exitStatus in 130..145 && task.attempt <= 2 ? 'retry' : 'ignore' }
+
+    input:
+    val method
+    path shared
+    val stage
+
+    output:
+    path "${method.method}.embedding.csv", emit: embedding, optional: true
+    path "${method.method}.not_run.txt", emit: not_run, optional: true
+    path "${method.method}.embedding.json", emit: json, optional: true
+    path 'versions.yml', emit: versions, optional: true
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    ${add_environment(method.environment)}
+    status=0
+    ${method.program} --input ${shared} \\
+        --output ${method.method}.embedding.csv ${stage.options} ${task.ext.args ?: ''} 2> said || status=\$?
+    cat said >&2
+    if [ \$status -ge 128 ]; then
+        exit \$status
+    elif [ \$status -ne 0 ]; then
+        reason=\$(grep . said | tail -n 1)
+        echo "\${reason#baseline: }" > ${method.method}.not_run.txt
+    else
+        versions.py "${task.process}" ${method.method}.embedding.json > versions.yml
+    fi
+    """
+
+    stub:
+    """
+    touch ${method.method}.embedding.csv ${method.method}.embedding.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

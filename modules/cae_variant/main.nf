@@ -1,0 +1,39 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** The autoencoder trained in another way, and the embedding of all slices that it gives: an ablation. */
+process CAE_VARIANT {
+    tag "${name}"
+    label 'process_medium'
+    label 'process_gpu'
+
+    input:
+    tuple val(name), val(options), path(fp)
+    path slices
+    val stage
+    val infer_stage
+
+    output:
+    path "${name}.embedding.csv", emit: embedding
+    path "${name}.embedding.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
+        --output cae ${stage.options} ${options} ${task.ext.args ?: ''}
+    mkdir latent
+    for slice in ${fp}; do
+        infer_cae.py --input \$slice --model cae --output latent/\$slice ${infer_stage.options}
+    done
+    export_embedding.py ${repeated('--input', fp instanceof List ? fp.collect { path -> "latent/${path}" } : "latent/${fp}")} \\
+        --output ${name}.embedding.csv
+    versions.py "${task.process}" cae.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${name}.embedding.csv ${name}.embedding.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,30 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** An embedding of all slices as a table. */
+process EXPORT_EMBEDDING {
+    tag "${name}"
+    label 'process_single'
+
+    input:
+    tuple val(name), path(embedded)
+    val stage
+
+    output:
+    path "${name}.embedding.csv", emit: embedding
+    path "${name}.embedding.json", emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    export_embedding.py ${repeated('--input', embedded)} \\
+        --output ${name}.embedding.csv ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" ${name}.embedding.json > versions.yml
+    """
+
+    stub:
+    """
+    touch ${name}.embedding.csv ${name}.embedding.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

@@ -1,0 +1,30 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** All slices on the genes that they share, as plain files that any program can read. */
+process JOIN_SHARED {
+    label 'process_low'
+
+    input:
+    path slices
+    val stage
+
+    output:
+    path 'shared', emit: shared
+    path 'shared.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    join_shared.py ${repeated('--input', slices)} \\
+        --output shared ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" shared.json > versions.yml
+    """
+
+    stub:
+    """
+    mkdir shared
+    touch shared.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}
