@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from lloki import figures, markup
 from lloki.markup import Section, absent
