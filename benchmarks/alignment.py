@@ -159,9 +159,12 @@ def embedded(make, reference, epochs, cache, name) -> dict:
             paths = [f"{folder}/{side}.h5ad" for side in ("moving", "fixed")]
             for path, part in zip(paths, make(), strict=True):
                 part.write_h5ad(path)
-            cells, space = integration.prepare(paths, slices.read_reference(reference), False)
+            cells = [integration.prepare(path) for path in paths]
+        atlases = [slices.read_reference(reference)]
+        propagated = [integration.propagate(part, atlases) for part in cells]
+        space = integration.embed(cells, propagated, atlases)
         options = {} if epochs == "auto" else {"epochs": epochs}
-        joint = integration.integrate(space, [part.obs for part in cells], 0, options)
+        joint = integration.integrate(space, cells, 0, options)
         latent = [joint[: cells[0].n_obs], joint[cells[0].n_obs :]]
         if kept:
             kept.parent.mkdir(exist_ok=True)
