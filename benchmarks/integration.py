@@ -35,12 +35,16 @@ DEMO = ROOT / "assets" / "demo"
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--method", "methods", multiple=True, help="Another method, such as harmony, scvi, "
               "scanorama; repeatable.")  # fmt: skip
+@click.option("--alone", is_flag=True, help="Also each slice by itself, on its 50 components: what "
+              "there is to conserve.")  # fmt: skip
+@click.option("--pairs", "pairs_too", is_flag=True, help="Also how many pairs join equal labels.")
 @click.option("--ablation", is_flag=True, help="Also LLOKI without each of its parts.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another value of a training option, such as lambda_trip=2.")  # fmt: skip
 def main(
-    paths, references, label_key, ignore_label, batch, seeds, methods, ablation, settings
-) -> None:
+    paths, references, label_key, ignore_label, batch, seeds, methods, alone, pairs_too, ablation,
+    settings,
+) -> None:  # fmt: skip
     """Print one row for each method."""
     from lloki import integration, metrics, slices
 
@@ -65,6 +69,8 @@ def main(
         print(f"{name:26}" + "".join(f"{np.mean(v):>12.3f} ±{np.std(v):.3f}" for v in values),
               flush=True)  # fmt: skip
 
+    if alone:
+        score_alone(cells, label_key, ignore_label)
     row("PCA on shared genes", [base])
     for method in methods:
         spaces = [baseline(method, cells, shared, seed) for seed in range(seeds)]
@@ -82,6 +88,8 @@ def main(
         return spaces
 
     spaces = both("", [propagate(c, atlases) for c in cells])
+    if pairs_too:
+        score_pairs(cells, spaces, labels)
     if ablation:
         for loss in ("rec", "trip", "bc"):
             less = {**options, f"lambda_{loss}": "0"}
@@ -90,6 +98,45 @@ def main(
             )
         both(", no FP", [c.X for c in cells])
         both(", no OT (all filled)", [propagate(c, None) for c in cells])
+
+
+def score_alone(cells, label_key, ignored):
+    """The metrics of labels of each slice by itself, and their mean."""
+    from lloki import metrics
+    from lloki.graph import principal_components
+
+    for c in cells:
+        labels = metrics.known_labels(c.obs[label_key], (ignored,))
+        space = principal_components(c.X, 50)
+        found = metrics.evaluate(space, labels, np.zeros(c.n_obs))
+        values = [found.get(n, np.nan) for n in [*metrics.BIO, "Bio conservation"]]
+        print(f"{c.obs['sample'].iloc[0][:17]:18}alone   " + "".join(f"{v:>12.3f}       "
+              for v in values[:-1]) + f" bio {values[-1]:.3f}", flush=True)  # fmt: skip
+
+
+def score_pairs(cells, spaces, labels):
+    """Share of the pairs that join equal labels, and the same averaged over the anchors' labels."""
+    from lloki import pairs
+
+    tokens = [tuple(c.obs[["technology", "panel"]].iloc[0]) for c in cells]
+    starts = np.cumsum([0, *(c.n_obs for c in cells)])
+    genes = [pairs.Expression.of(c.X, c.var_names) for c in cells]
+    for name, smooth, known in (("embedding", 0, None), ("averaged over 15", 15, None),
+                                ("averaged over 30", 30, None), ("  and shared genes", 30, genes),
+                                ("shared genes, 15", 15, genes)):  # fmt: skip
+        views = []
+        for i, space in enumerate(spaces):
+            near = pairs.own_neighbors(space, np.zeros(len(space)), smooth)
+            rows = np.arange(starts[i], starts[i + 1])
+            views.append(pairs.view(space, rows, near, known and known[i]))
+        found = pairs.find_pairs(views, tokens, 40)
+        first, second = labels[found].T
+        labelled = np.array([a is not None and b is not None for a, b in zip(first, second,
+                            strict=True)])  # fmt: skip
+        first, right = first[labelled].astype(str), (first == second)[labelled]
+        each = [right[first == label].mean() for label in np.unique(first)]
+        print(f"pairs by {name:20}{len(found) // 2:9} equal labels {right.mean():.3f}, mean over "
+              f"labels {np.mean(each):.3f}, cells {len(np.unique(found))}", flush=True)  # fmt: skip
 
 
 def prepare(path):
