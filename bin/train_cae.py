@@ -197,7 +197,7 @@ def _neighbours(
 def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, str, object]:
     """The slices, checked to be of one kind, without their embeddings; what made those; all.
 
-    The embeddings go into `scratch`, slice by slice, and come back as a memory map.
+    The embeddings go into `scratch`, block by block, and come back as a memory map.
     """
     import numpy as np
 
@@ -205,7 +205,7 @@ def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, s
 
     data, seen, embedders, width = [], {}, set(), None
     for path in paths:
-        d = files.read_embedding(path, "X_lloki_fp")
+        d, shape = files.read_cells(path, "X_lloki_fp")
         sample = files.sample_name(d, path)
         if sample in seen:
             raise InputError(path, f"sample {sample!r} is also in {seen[sample]}", "give it once")
@@ -213,16 +213,15 @@ def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, s
         missing = {"technology", "panel", *filter(None, [cell_type_key])} - set(d.obs)
         if missing:
             raise InputError(path, f"obs has no column {min(missing)!r}", "see prepare_slice.py")
-        values = np.ascontiguousarray(d.obsm["X_lloki_fp"], dtype=np.float32)
-        width = width or values.shape[1]
-        if values.shape[1] != width:
+        width = width or shape[1]
+        if shape[1] != width:
             raise InputError(
-                path, f"its embedding has {values.shape[1]} numbers, that of {paths[0]} has "
-                f"{width}", "embed all slices with one model",
+                path, f"its embedding has {shape[1]} numbers, that of {paths[0]} has {width}",
+                "embed all slices with one model",
             )  # fmt: skip
-        values.tofile(scratch)
+        for block in files.embedding_blocks(path, "X_lloki_fp"):
+            block.tofile(scratch)
         embedders.add(files.embedder(d))
-        d.obsm.clear()
         data.append(d)
     if len(embedders) > 1:
         listed = ", ".join(sorted(embedders))

@@ -261,6 +261,12 @@ def test_bad_input_of_the_training(folder, tmp_path):
     other.write_h5ad(tmp_path / "other.fp.h5ad")
     mixed = ["--input", tmp_path / "other.fp.h5ad", *embeddings(folder, ["xenium"])]
     refused(call(train_cae, *mixed, *out), "7 numbers")
+    gap = ad.read_h5ad(folder / "osmfish.fp.h5ad")
+    gap.obsm["X_lloki_fp"][3, 0] = np.nan
+    gap.write_h5ad(tmp_path / "other.fp.h5ad")
+    refused(call(train_cae, *mixed, *out), "other.fp.h5ad", "NaN")
+    refused(call(train_cae, "--input", tmp_path / "none.h5ad", *out), "no such file")
+    refused(call(train_cae, "--input", __file__, *out), "not a readable AnnData")
     refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.fp.h5ad"]
 
