@@ -45,7 +45,8 @@ workflow LLOKI {
     EMBED(DENOISE.out.denoised, references, slices, null)
 
     // All slices together: one latent space, one frame of coordinates, one file.
-    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), stage('train_cae'))
+    adapted = params.cae_adapt_from ? file(params.cae_adapt_from) : []
+    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), adapted, stage('train_cae'))
     INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, stage('infer_cae'))
     ALIGN(by_sample(INFER_CAE.out.lloki), stage('align'))
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), stage('integrate'))

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Embed a slice with the trained conditional autoencoder."""
 
+from pathlib import Path
+
 import click
 
 from lloki.cli import InputError, Run, sha256, stage
@@ -20,16 +22,27 @@ def main(run: Run, input, model, output, device) -> None:
 
     where = choose_device(device)
     data = slices.read_embedding(input, "X_lloki_fp")
-    network, config = cae.read_model(model)
-    batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    try:
+        network, config = cae.load(Path(model))
+        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            model, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
+        ) from None
     width = data.obsm["X_lloki_fp"].shape[1]
-    cae.check_embedding(input, network, config, slices.embedder(data), width)
+    made_by = slices.embedder(data)
+    if width != network.architecture.input_dim or made_by != config.get("embedder"):
+        raise InputError(
+            input, f"its embedding is by {made_by} with {width} numbers, the model was trained on "
+            f"{config.get('embedder')} with {network.architecture.input_dim}",
+            "embed the slice as the model's slices were",
+        )  # fmt: skip
     batch = (str(data.obs["technology"].iloc[0]), str(data.obs["panel"].iloc[0]))
     if batch not in batches:
         known = ", ".join(f"{t} ({p})" for t, p in batches)
         raise InputError(
             input, f"the model does not know {batch[0]} with panel {batch[1]}; it knows {known}",
-            "adapt it: train_cae.py --adapt-from MODEL with this slice and some that it knows",
+            f"adapt it: train_cae.py --adapt-from {model} with this slice and some that it knows",
         )  # fmt: skip
     token = np.full(data.n_obs, batches.index(batch))
     data.obsm["X_lloki"] = cae.encode(

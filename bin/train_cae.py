@@ -2,8 +2,11 @@
 """Train the conditional autoencoder on the embeddings of all slices."""
 
 import csv
+import json
+import os
+import sys
+import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,8 +14,6 @@ import click
 from lloki.cli import InputError, Run, sha256, stage
 
 STEPS = 600  # what --epochs auto aims at: losses of the real slices are flat from there on
-ADAPT_LR = 0.01  # of --adapt-from, where --lr is not given: few numbers, far to go
-DISTANCE = click.Choice(["plain", "squared"])
 PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False}
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
@@ -42,109 +43,167 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
 @click.option("--cell-type-key", help="Column of obs: pairs only within a type.")
-@click.option("--hard-negatives/--random-negatives", default=False,
-              help="Negatives: closest cells of another type.")  # fmt: skip
-@click.option("--trip-distance", type=DISTANCE, default="plain", help="Distances of the triplets.")
-@click.option("--bc-distance", type=DISTANCE, default="plain", help="Distances conserved.")
-@click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it.")
-@click.option("--checkpoint", help="File to go on from after a kill. [default: OUTPUT.checkpoint]")
-@click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0,
-              help="Least time between two checkpoints.")  # fmt: skip
+@click.option("--negatives", type=click.Choice(["random", "hard"]), default="random",
+              help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
+@click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
+              help="In triplets and conservation.")  # fmt: skip
+@click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it; "
+              "slices that it knows are anchors.")  # fmt: skip
+@click.option("--checkpoint", help="File to resume a killed training from.  [default: "
+              "OUTPUT.checkpoint]")  # fmt: skip
+@click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0, help="Between two.")
 @click.option("--seed", type=int, default=0)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-def main(run: Run, input, expression, output, epochs, adapt_from, checkpoint, device, **options):
-    """Train LLOKI-CAE: one latent space for all slices, from their LLOKI-FP embeddings."""
+def main(
+    run: Run, input, expression, output, epochs, cell_type_key, negatives, adapt_from, checkpoint,
+    checkpoint_seconds, device, **options,
+) -> None:  # fmt: skip
+    """Train LLOKI-CAE: one latent space for all slices, from their LLOKI-FP embeddings.
+
+    Started by torchrun, its processes share every step.
+    """
+    if negatives == "hard" and not cell_type_key:
+        raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     import numpy as np
     import torch
 
-    from lloki import cae
+    from lloki import cae, training
     from lloki.device import choose_device, device_name
-    from lloki.processes import Processes
-    from lloki.training import Trainer, Training, steps_per_epoch
 
-    if options["hard_negatives"] and not options["cell_type_key"]:
-        raise InputError("--hard-negatives", "there are no types", "give --cell-type-key")
-    where = Processes.device(choose_device(device))
-    data, embedder, width = _read(sorted(input), options["cell_type_key"])
-    tokens = [(str(d.obs["technology"].iloc[0]), str(d.obs["panel"].iloc[0])) for d in data]
-    torch.manual_seed(options["seed"])
-    if adapt_from:
-        model, batches, known = _adapted(adapt_from, tokens, embedder, width)
-        if _is_default("lr"):
-            options["lr"] = ADAPT_LR
-    else:
-        batches, known = sorted(set(tokens)), 0
-        sizes = width, options["latent_dim"], options["batch_dim"], len(batches)
-        model = cae.ConditionalAutoencoder(cae.Architecture(*sizes))
-    genes = _expression(run, expression, data) if options["pair_genes"] else [None] * len(data)
-    of_slice = [batches.index(token) for token in tokens]
-    cells, positives = _material(sorted(input), data, of_slice, genes, width, output, options)
-    pairs = len(positives.cells) // 2
-    if not pairs:
-        run.warn("no mutual nearest neighbours between batches: trained without triplets")
-    anchors = int((cells.batch >= known).sum())
-    steps = steps_per_epoch(anchors, options["chunk_size"])
-    training = Training(
-        **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr", "weight_decay",
-                                   "chunk_size", "margin", "seed", "trip_distance", "bc_distance")},
-        epochs=_epochs(epochs, steps), sampled_neighbors=4,
-    )  # fmt: skip
-    processes = Processes.join(where)
-    trainer = Trainer(cells, positives, model, training, where, known, processes)
-    kept = Path(checkpoint or f"{output.rstrip('/')}.checkpoint")
-    resumed = _train(run, trainer, kept, options["checkpoint_seconds"])
-    processes.leave()
-    if processes.rank:
-        raise SystemExit(0)  # the first process writes for all
+    where = choose_device(device)
+    rank = _join_processes(where)
+    with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
+        data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
+        slices = np.repeat(np.arange(len(data)), [d.n_obs for d in data])
+        tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]
+        known, model = _known(adapt_from, embedder, embedding.shape[1])
+        batches = known + sorted(set(tokens) - set(known))
+        if adapt_from and len(batches) == len(known):
+            fact = "it knows the technology and panel of every slice given"
+            raise InputError(adapt_from, fact, "use infer_cae.py, or add the new slices")
+        cells, pairs = _neighbours(
+            run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
+        )
+        cells.batch = np.array([batches.index(t) for t in tokens], dtype=np.int32)[slices]
+        if adapt_from:
+            cells.anchors = np.flatnonzero(cells.batch >= len(known))
+        seen = len(slices) if cells.anchors is None else len(cells.anchors)
+        steps = training.steps_per_epoch(seen, options["chunk_size"])
+        settings = training.Training(
+            **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr",
+                                       "weight_decay", "chunk_size", "margin", "seed",
+                                       "distances")},
+            epochs=_epochs(epochs, steps),
+        )  # fmt: skip
+        torch.manual_seed(options["seed"])
+        if model is None:
+            sizes = embedding.shape[1], options["latent_dim"], options["batch_dim"], len(batches)
+            model = cae.ConditionalAutoencoder(cae.Architecture(*sizes))
+        else:
+            model = cae.extended(model, len(batches))
+        trainer = training.Trainer(cells, pairs, model, settings, where, len(known))
+        inputs = [sha256(path) for path in sorted({*input, *expression})]
+        started = _train(
+            run, trainer, Path(checkpoint or f"{output.rstrip('/')}.checkpoint"),
+            checkpoint_seconds, rank, {**run.options, "input": inputs, "expression": []},
+        )  # fmt: skip
+    if rank:
+        sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
+    history = trainer.history
     run.report(
-        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(cells.batch), batches=names,
-        embedder=embedder, pairs=pairs, cells_in_pairs=np.count_nonzero(np.diff(positives.first)),
-        epochs=training.epochs, steps=steps * training.epochs, losses=_rounded(trainer.history[-1]),
-        resumed_after_epoch=resumed, processes=processes.size, device=device_name(where),
+        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(slices), batches=names,
+        embedder=embedder, pairs=len(pairs) // 2, cells_in_pairs=len(np.unique(pairs[:, 0])),
+        epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
+        losses=history[-1], batches_known=len(known), device=device_name(where),
     )  # fmt: skip
     with run.output(output) as temporary:
         temporary.mkdir()
-        notes = {"adapted_from": sha256(adapt_from)} if adapt_from else {}
-        cae.save(model, names, temporary, training=asdict(training), embedder=embedder, **notes)
+        cae.save(model, names, settings, temporary, embedder=embedder)
         with (temporary / "history.csv").open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(trainer.history[0]))
+            writer = csv.DictWriter(handle, fieldnames=list(history[0]))
             writer.writeheader()
-            writer.writerows(map(_rounded, trainer.history))
-    kept.unlink(missing_ok=True)
+            writer.writerows(
+                {"epoch": r["epoch"], **{k: round(v, 6) for k, v in r.items() if k != "epoch"}}
+                for r in history
+            )
 
 
-def _is_default(option: str) -> bool:
-    source = click.get_current_context().get_parameter_source(option)
-    return source is click.core.ParameterSource.DEFAULT
+def _join_processes(where) -> int:
+    """This process's number among those that torchrun started, 0 without it."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return 0
+    import torch
+    import torch.distributed as dist
+
+    if where.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return dist.get_rank()
 
 
-def _rounded(losses: dict) -> dict:
-    return {name: round(value, 6) for name, value in losses.items()}
-
-
-def _adapted(folder: str, tokens: list, embedder: str, width: int) -> tuple:
-    """The model of a folder with vectors for the new batches, all batches, how many it knew."""
+def _known(folder: str | None, embedder: str, width: int) -> tuple[list, object]:
+    """The batches that a model to adapt knows, and the model; InputError if it does not fit."""
+    if folder is None:
+        return [], None
     from lloki import cae
 
-    model, config = cae.read_model(folder)
-    cae.check_embedding("--input", model, config, embedder, width)
-    known = [(b["technology"], b["panel"]) for b in config["batches"]]
-    new = sorted(set(tokens) - set(known))
-    if not new:
-        raise InputError(folder, "the model knows all batches of the inputs", "use infer_cae.py")
-    if not set(tokens) & set(known):
-        names = ", ".join(f"{t} ({p})" for t, p in known)
-        fact = f"no input is of a batch that the model knows; it knows {names}"
-        raise InputError("--input", fact, "give a slice of one too: pairs anchor the new")
-    return cae.extended(model, len(new)), known + new, len(known)
+    try:
+        model, config = cae.load(Path(folder))
+        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        fact = f"not a trained model ({type(error).__name__})"
+        raise InputError(folder, fact, "give the folder that train_cae.py wrote") from None
+    if model.architecture.input_dim != width or config.get("embedder") != embedder:
+        raise InputError(
+            folder, f"it was trained on {config.get('embedder')} with "
+            f"{model.architecture.input_dim} numbers, the slices are {embedder} with {width}",
+            "embed the slices as the model's slices were",
+        )  # fmt: skip
+    return batches, model
 
 
-def _read(paths: list[str], cell_type_key: str | None) -> tuple[list, str, int]:
-    """The slices' cells, checked to be of one kind; what embedded them, and in how many numbers."""
+def _neighbours(
+    run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
+):  # fmt: skip
+    """The cells with their neighbours in the own slice, and the pairs between batches."""
+    import numpy as np
+
+    from lloki import pairs
+    from lloki.training import Cells
+
+    space = pairs.search_space(embedding)
+    most = max(options["neighbors"], options["pair_smoothing"])
+    near = pairs.own_neighbors(space, slices, most, options["seed"])
+    genes = _expression(run, expression, data) if options["pair_genes"] else [None] * len(data)
+    views = []
+    for s, known in enumerate(genes):
+        rows = np.flatnonzero(slices == s)
+        smoothed = near[rows, : options["pair_smoothing"]] - rows[0]
+        views.append(pairs.view(space[rows], rows, smoothed, known))
+    found = pairs.find_pairs(views, tokens, options["pair_neighbors"])
+    hard = None
+    if cell_type_key:
+        labels = np.concatenate([d.obs[cell_type_key].astype(str).to_numpy(object) for d in data])
+        found = found[labels[found[:, 0]] == labels[found[:, 1]]]
+        if negatives == "hard":
+            hard = pairs.hard_negatives(space, slices, labels.astype(str))
+    if not len(found):
+        run.warn("no mutual nearest neighbours between batches: trained without triplets")
+    near = np.ascontiguousarray(near[:, : options["neighbors"]])
+    return Cells(embedding, slices, slices, near, hard), found
+
+
+def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, str, object]:
+    """The slices, checked to be of one kind, without their embeddings; what made those; all.
+
+    The embeddings go into `scratch`, block by block, and come back as a memory map.
+    """
+    import numpy as np
+
     from lloki import slices as files
 
-    data, widths, seen = [], [], {}
+    data, seen, embedders, width = [], {}, set(), None
     for path in paths:
         d, shape = files.read_cells(path, "X_lloki_fp")
         sample = files.sample_name(d, path)
@@ -154,44 +213,22 @@ def _read(paths: list[str], cell_type_key: str | None) -> tuple[list, str, int]:
         missing = {"technology", "panel", *filter(None, [cell_type_key])} - set(d.obs)
         if missing:
             raise InputError(path, f"obs has no column {min(missing)!r}", "see prepare_slice.py")
-        data.append(d)
-        widths.append(shape[1])
-        if widths[-1] != widths[0]:
+        width = width or shape[1]
+        if shape[1] != width:
             raise InputError(
-                path, f"its embedding has {widths[-1]} numbers, that of {paths[0]} has {widths[0]}",
+                path, f"its embedding has {shape[1]} numbers, that of {paths[0]} has {width}",
                 "embed all slices with one model",
             )  # fmt: skip
-    embedders = sorted({files.embedder(d) for d in data})
+        for block in files.embedding_blocks(path, "X_lloki_fp"):
+            block.tofile(scratch)
+        embedders.add(files.embedder(d))
+        data.append(d)
     if len(embedders) > 1:
-        raise InputError(
-            paths[0], f"embedders differ among the slices: {', '.join(embedders)}", "use one"
-        )
-    return data, embedders[0], widths[0]
-
-
-def _material(paths, data, batch, genes, width, output, options) -> tuple:
-    """What the trainer reads: all cells, and their positives. Embeddings stay on disk."""
-    import numpy as np
-
-    from lloki import slices as files
-    from lloki.cells import gather
-    from lloki.storage import StoredRows
-
-    counts = [d.n_obs for d in data]
-    first = np.concatenate([[0], np.cumsum(counts)])
-    embedding = StoredRows(first[-1], width, Path(output).parent)
-    for path, start in zip(paths, first, strict=False):
-        for rows, block in files.embedding_blocks(path, "X_lloki_fp"):
-            embedding[start + rows.start : start + rows.stop] = block
-    labels = None
-    if options["cell_type_key"]:
-        labels = [d.obs[options["cell_type_key"]].astype(str).to_numpy(object) for d in data]
-    return gather(
-        embedding, counts, batch, genes, labels,
-        neighbors=options["neighbors"], smoothing=options["pair_smoothing"],
-        pair_neighbors=options["pair_neighbors"], hard_negatives=options["hard_negatives"],
-        folder=str(Path(output).parent),
-    )  # fmt: skip
+        listed = ", ".join(sorted(embedders))
+        raise InputError(paths[0], f"embedders differ among the slices: {listed}", "use one")
+    scratch.flush()
+    shape = sum(d.n_obs for d in data), width
+    return data, embedders.pop(), np.memmap(scratch, np.float32, "r", shape=shape)
 
 
 def _expression(run: Run, paths: list[str], data: list) -> list:
@@ -227,34 +264,50 @@ def _epochs(epochs: str, steps: int) -> int:
     return int(epochs)
 
 
-def _train(run: Run, trainer, checkpoint: Path, seconds: float) -> int:
-    """All epochs, from the checkpoint on if there is one: the epoch after which it went on.
+def _train(
+    run: Run, trainer, checkpoint: Path, seconds: float, rank: int, told: dict
+) -> int:  # fmt: skip
+    """All epochs that are left; how many an earlier run had done.
 
-    Stops with an error when a loss is no number any more.
+    Stops with an error when a loss is no number any more. A checkpoint of the same inputs and
+    options (`told`) is taken up; it is renewed every `seconds` and removed at the end.
     """
     import math
 
-    resumed = trainer.load_checkpoint(checkpoint)
-    if resumed is None:
-        run.warn(f"{checkpoint} is of another training: it is not used")
-    elif resumed:
-        click.echo(f"train_cae: going on after epoch {resumed}", err=True)
-    epochs = trainer.training.epochs
-    saved = time.monotonic()
+    import torch
+
+    def key(options: dict) -> str:
+        left_out = ("output", "checkpoint", "checkpoint_seconds", "device")
+        return json.dumps({k: v for k, v in options.items() if k not in left_out}, sort_keys=True)
+
+    told = key(told)
+    if checkpoint.is_file():
+        try:
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            if saved["told"] == told:
+                trainer.resume(saved)
+            else:
+                run.warn(f"{checkpoint}: of another training, not resumed")
+        except Exception:  # a damaged pickle may raise anything
+            run.warn(f"{checkpoint}: not a checkpoint, not resumed")
+    started, epochs, saved_at = len(trainer.history), trainer.training.epochs, time.monotonic()
     with run.progress(epochs, "epochs") as progress:
-        progress.update(resumed or 0)
-        for epoch in range((resumed or 0) + 1, epochs + 1):
+        progress.update(started)
+        for epoch in range(started + 1, epochs + 1):
             losses = trainer.epoch()
             if not math.isfinite(losses["total"]):
                 checkpoint.unlink(missing_ok=True)
                 raise InputError(
                     "training", f"it diverged in epoch {epoch}", "lower --lr or the lambdas"
                 )
-            if time.monotonic() - saved >= seconds and epoch < epochs:
-                trainer.save_checkpoint(checkpoint)
-                saved = time.monotonic()
             progress.update(note=" ".join(f"{k} {v:.4f}" for k, v in losses.items()))
-    return resumed or 0
+            if not rank and epoch < epochs and time.monotonic() - saved_at >= seconds:
+                with run.output(checkpoint) as temporary:
+                    torch.save({"told": told, **trainer.state()}, temporary)
+                saved_at = time.monotonic()
+    if not rank:
+        checkpoint.unlink(missing_ok=True)
+    return started
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """LLOKI-CAE: a conditional autoencoder that brings slices of all technologies together (Eq. 6-9).
 
 The batch token, one for each pair of technology and gene panel, is a learnt vector that joins the
-input of the encoder and of the decoder. Training sees the embeddings of all slices; a slice whose
-batch the model knows is then embedded by one forward pass.
+input of the encoder and of the decoder. `training` trains it on the embeddings of all slices; a
+slice whose batch the model knows is then embedded by one forward pass.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-from lloki.cli import InputError
 
 HIDDEN = (256, 175)
 
@@ -79,27 +77,33 @@ def encode(
     return np.concatenate(blocks)
 
 
-def save(model: ConditionalAutoencoder, batches: list[dict], folder: Path, **notes) -> None:
-    """Write model.safetensors and config.json, with the notes in it, into an existing folder."""
+def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:
+    """The model with vectors for more batches (in all `batches`): the mean of those it knows."""
+    known = model.architecture.batches
+    larger = ConditionalAutoencoder(replace(model.architecture, batches=batches))
+    weights = model.state_dict()
+    rows = weights["batch.weight"]
+    new = rows.mean(dim=0, keepdim=True).expand(batches - known, -1)
+    larger.load_state_dict({**weights, "batch.weight": torch.cat([rows, new])})
+    return larger
+
+
+def save(
+    model: ConditionalAutoencoder, batches: list[dict], training: object, folder: Path, **notes
+) -> None:
+    """Write model.safetensors and config.json into an existing folder.
+
+    batches: technology and panel of each; training: the dataclass of its hyperparameters.
+    """
     weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     config = {
         "architecture": {**asdict(model.architecture), "hidden": list(HIDDEN)},
         "batches": batches,
+        "training": asdict(training),
         **notes,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def extended(model: ConditionalAutoencoder, more: int) -> ConditionalAutoencoder:
-    """A copy of a model with vectors for `more` batches, which start as the known ones' mean."""
-    a = model.architecture
-    wider = ConditionalAutoencoder(replace(a, batches=a.batches + more))
-    weights = dict(model.state_dict())
-    known = weights["batch.weight"]
-    weights["batch.weight"] = torch.cat([known, known.mean(dim=0, keepdim=True).repeat(more, 1)])
-    wider.load_state_dict(weights)
-    return wider
 
 
 def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
@@ -117,28 +121,3 @@ def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
     except SafetensorError as error:
         raise ValueError(f"model.safetensors is damaged ({error})") from None
     return model, config
-
-
-def read_model(folder: str | Path) -> tuple[ConditionalAutoencoder, dict]:
-    """What `load` gives, checked; InputError if the folder holds no trained model."""
-    try:
-        model, config = load(Path(folder))
-        for batch in config["batches"]:
-            batch["technology"], batch["panel"]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            folder, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
-        ) from None
-    return model, config
-
-
-def check_embedding(
-    where: object, model: ConditionalAutoencoder, config: dict, embedder: str, width: int
-) -> None:
-    """InputError unless embeddings by `embedder`, of `width` numbers, are such as the model's."""
-    if width != model.architecture.input_dim or embedder != config.get("embedder"):
-        raise InputError(
-            where, f"its embedding is by {embedder} with {width} numbers, the model was trained on "
-            f"{config.get('embedder')} with {model.architecture.input_dim}",
-            "embed the slice as the model's slices were",
-        )  # fmt: skip

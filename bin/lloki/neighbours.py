@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,6 @@ ROWS, COLUMNS = 512, 4096  # of a tile of similarities: 8 MB of float32, so that
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
 WHOLE_GPU = 1 << 28  # the same on a GPU: 1 GB
-EXACT = 100_000**2  # products of two sets that are all looked at for mutual pairs
-AXES, CANDIDATES = 64, 3  # beyond: leading axes, and candidates along them for each neighbour
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:
@@ -86,46 +84,19 @@ def _search(
     Rows without such a bound, or where too few reach it, are searched whole.
     """
     bound = _bound(query, base, k)
-    kept = [
-        _reaching(products, bound, 0, start, exclude) for start, products in _tiles(query, base)
-    ]
-    return _settle(query, base, k, exclude, *map(np.concatenate, zip(*kept, strict=True)))
-
-
-def _tiles(query: np.ndarray, base: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Products of all rows of `query` with COLUMNS rows of `base` at a time, and which is first."""
+    rows, columns, scores = [], [], []
     tile = np.empty((len(query), COLUMNS), dtype=np.float32)
     for start in range(0, len(base), COLUMNS):
         part = base[start : start + COLUMNS]
-        yield start, np.matmul(query, part.T, out=tile if len(part) == COLUMNS else None)
-
-
-def _reaching(
-    products: np.ndarray, bound: np.ndarray, row: int, column: int, exclude: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and products of a tile that reach the bound; its corner has a row and column.
-
-    `exclude` names one column for each row that does not count (-1: none).
-    """
-    place = np.flatnonzero(products >= bound)
-    rows, columns = np.divmod(place, products.shape[1])
-    own = columns + column != exclude[rows]
-    place, rows, columns = place[own], rows[own], columns[own]
-    rows, columns = (rows + row).astype(np.int32), (columns + column).astype(np.int32)
-    return rows, columns, products.ravel()[place]
-
-
-def _settle(
-    query: np.ndarray,
-    base: np.ndarray,
-    k: int,
-    exclude: np.ndarray,
-    row: np.ndarray,
-    column: np.ndarray,
-    score: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of the products that were kept; rows with too few of them are searched whole."""
-    order = np.lexsort((column, row))
+        products = np.matmul(query, part.T, out=tile if len(part) == COLUMNS else None)
+        place = np.flatnonzero(products >= bound)
+        rows.append(place // len(part))
+        columns.append(start + place % len(part))
+        scores.append(products.ravel()[place])
+    row, column, score = (np.concatenate(parts) for parts in (rows, columns, scores))
+    other = column != exclude[row]
+    row, column, score = row[other], column[other], score[other]
+    order = np.argsort(row, kind="stable")
     row, column, score = row[order], column[order], score[order]
     counts = np.bincount(row, minlength=len(query))
     place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -144,66 +115,6 @@ def _settle(
         indices[those] = _largest(products, k)
         scores[those] = np.take_along_axis(products, indices[those], axis=1)
     return indices, scores
-
-
-def _both_ways(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `second` with the k largest products for each row of `first`, and the reverse.
-
-    Every product is computed once: it may be among the largest of its row and of its column.
-    """
-    blocks, others = (
-        [slice(start, min(start + ROWS, len(side))) for start in range(0, len(side), ROWS)]
-        for side in (first, second)
-    )
-    to_second, to_first = min(k, len(second)), min(k, len(first))
-    none = np.full(max(len(first), len(second)), -1)
-
-    def search(rows: slice) -> tuple[np.ndarray, tuple]:
-        query = first[rows]
-        bound, forward, backward = _bound(query, second, to_second), [], []
-        for start, products in _tiles(query, second):
-            forward.append(_reaching(products, bound, 0, start, none))
-            other = bounds[start : start + products.shape[1]]
-            backward.append(_reaching(products, other, rows.start, start, none))
-        found = map(np.concatenate, zip(*forward, strict=True))
-        reverse = tuple(map(np.concatenate, zip(*backward, strict=True)))
-        return _settle(query, second, to_second, none[rows], *found)[0], reverse
-
-    def settle(rows: slice) -> np.ndarray:
-        a, b = np.searchsorted(column, [rows.start, rows.stop])
-        kept = (column[a:b] - rows.start, row[a:b], score[a:b])
-        return _settle(second[rows], first, to_first, none[rows], *kept)[0]
-
-    with threadpool_limits(1, "blas") if thread_count() > 1 else contextlib.nullcontext():
-        bounds = np.concatenate(
-            parallel(lambda rows: _bound(second[rows], first, to_first)[:, 0], others)
-        )
-        found = parallel(search, blocks)
-        row, column, score = map(np.concatenate, zip(*(r for _, r in found), strict=True))
-        order = np.argsort(column, kind="stable")
-        row, column, score = row[order], column[order], score[order]
-        reverse = parallel(settle, others)
-    return np.concatenate([forward for forward, _ in found]), np.concatenate(reverse)
-
-
-def _by_axes(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `_both_ways` gives, nearly: the best of candidates along the leading axes of both."""
-    moments = sum(side.T @ side / len(side) for side in (first, second))
-    axes = np.linalg.eigh(moments)[1][:, -AXES:]
-    forward, backward = _both_ways(first @ axes, second @ axes, CANDIDATES * k)
-    return _best(first, second, forward, k), _best(second, first, backward, k)
-
-
-def _best(query: np.ndarray, base: np.ndarray, candidates: np.ndarray, k: int) -> np.ndarray:
-    """The k rows of `base` of largest product among the candidates of each row of `query`."""
-
-    def best(rows: slice) -> np.ndarray:
-        names = np.sort(candidates[rows], axis=1)
-        products = np.matmul(base[names], query[rows][:, :, None])[:, :, 0]
-        return np.take_along_axis(names, _largest(products, min(k, names.shape[1])), axis=1)
-
-    blocks = [slice(start, start + 64) for start in range(0, len(query), 64)]
-    return np.concatenate(parallel(best, blocks))
 
 
 def _search_gpu(
@@ -260,26 +171,14 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(chosen, order, axis=1)
 
 
-def mutual(
-    first: np.ndarray,
-    second: np.ndarray,
-    k: int,
-    metric: str = "cosine",
-    gpu: torch.device | None = None,
-) -> np.ndarray:
-    """Pairs (row of `first`, row of `second`) where each is among the other's k nearest.
+def mutual(first: np.ndarray, second: np.ndarray, k: int, search: Callable = nearest) -> np.ndarray:
+    """Pairs (row of `first`, row of `second`) where each is among the other's k nearest (cosine).
 
-    first is n × d, second m × d. By cosine, n × m products above EXACT are not all looked at:
-    candidates are found along the AXES leading axes. Returns pairs, p × 2 int64, sorted.
+    first is n × d, second m × d; `search` is called as `nearest` is. Returns pairs, p × 2 int64,
+    sorted.
     """
-    if metric == "cosine" and gpu is None and min(len(first), len(second)):
-        large = len(first) * len(second) > EXACT and first.shape[1] > AXES
-        search = _by_axes if large else _both_ways
-        forward, backward = search(unit_rows(first), unit_rows(second), k)
-    else:
-        forward = nearest(first, second, k, metric, gpu=gpu)[0]
-        backward = nearest(second, first, k, metric, gpu=gpu)[0]
-    forward, backward = _selection(forward, len(second)), _selection(backward, len(first))
+    forward = _selection(search(first, second, k)[0], len(second))
+    backward = _selection(search(second, first, k)[0], len(first))
     both = forward.multiply(backward.T).tocoo()
     pairs = np.column_stack([both.row, both.col]).astype(np.int64)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

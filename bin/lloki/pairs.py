@@ -15,26 +15,65 @@ import numpy as np
 import scipy.sparse as sp
 
 from lloki import mosaic
+from lloki.graph import EXACT_CELLS, find_neighbours
 from lloki.neighbours import mutual, nearest, unit_rows
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
 FEWEST = 5  # shared genes that say something
+SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
+ROWS = 8192
 
 
-def own_neighbors(embedding: np.ndarray, slices: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k nearest cells of the own slice for every cell (n × k, int64; cosine).
+def search_space(embedding: np.ndarray) -> np.ndarray:
+    """Embeddings as neighbours are searched in: n × d, or n × SEARCH_AXES where d is more.
 
-    embedding: n × d; slices: n numbers. Nearest first. A slice of fewer than k + 1 cells repeats
-    what it has.
+    The axes are those of the largest second moments, by which cosines change least. embedding may
+    be a memory map: it is read twice, block by block. Returns float32.
     """
-    found = np.empty((len(embedding), k), dtype=np.int64)
+    n, d = embedding.shape
+    if d <= SEARCH_AXES:
+        return np.array(embedding, dtype=np.float32)
+    blocks = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
+    moments = np.zeros((d, d))
+    for rows in blocks:
+        block = np.asarray(embedding[rows], dtype=np.float32)
+        moments += block.T @ block
+    axes = np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
+    space = np.empty((n, SEARCH_AXES), dtype=np.float32)
+    for rows in blocks:
+        space[rows] = np.asarray(embedding[rows], dtype=np.float32) @ axes
+    return space
+
+
+def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """Rows of the k nearest cells of the own slice for every cell (n × k, int32; cosine).
+
+    space: n × d; slices: n numbers. Nearest first; exact in slices of up to EXACT_CELLS cells. A
+    slice of fewer than k + 1 cells repeats what it has.
+    """
+    found = np.empty((len(space), k), dtype=np.int32)
     for s in np.unique(slices):
         rows = np.flatnonzero(slices == s)
-        part = embedding[rows]
-        near, _ = nearest(part, part, k, exclude=np.arange(len(rows)))
+        near = find_neighbours(space[rows], k, "cosine", seed=seed).indices
         if near.shape[1] == 0:
             near = np.arange(len(rows))[:, None]
         found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
+    return found
+
+
+def hard_negatives(space: np.ndarray, slices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
+
+    space: n × d; slices: n numbers; labels: n.
+    """
+    found = np.full(len(space), -1, dtype=np.int64)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        for label in np.unique(labels[rows]):
+            same = labels[rows] == label
+            if not same.all():
+                near, _ = nearest(space[rows[same]], space[rows[~same]], 1)
+                found[rows[same]] = rows[~same][near[:, 0]]
     return found
 
 
@@ -80,22 +119,22 @@ class View:
 
 
 def view(
-    embedding: np.ndarray,
+    space: np.ndarray,
     rows: np.ndarray,
     near: np.ndarray,
     expression: Expression | None = None,
 ) -> View:
     """The view of one slice.
 
-    embedding: n × d; rows: n, the cells' places among all cells; near: n × k, places within the
-    slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out noise,
-    centring takes out what a technology adds to all of its cells.
+    space: embeddings, n × d; rows: n, the cells' places among all cells; near: n × k, places within
+    the slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out
+    noise, centring takes out what a technology adds to all of its cells.
     """
     n, k = near.shape
     places = np.column_stack([np.arange(n), near]).ravel()
     share = np.full(n * (k + 1), 1 / (k + 1), dtype=np.float32)
     averaging = sp.csr_matrix((share, places, np.arange(0, n * (k + 1) + 1, k + 1)), shape=(n, n))
-    space = averaging @ np.asarray(embedding, dtype=np.float32)
+    space = averaging @ np.asarray(space, dtype=np.float32)
     return View(rows, averaging, unit_rows(space - space.mean(axis=0)), expression)
 
 
@@ -104,15 +143,26 @@ def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.n
 
     views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
     embeddings plus, where two slices share FEWEST genes or more, that of the shared genes. Returns
-    rows of all cells, p × 2 int64, each pair in both directions.
+    rows of all cells, p × 2 int32, each pair in both directions.
     """
-    pairs = [np.empty((0, 2), dtype=np.int64)]
+    pairs = [np.empty((0, 2), dtype=np.int32)]
     for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
         if of_first != of_second:
-            found = mutual(*_sides(first, second), k)
+            found = mutual(*_sides(first, second), k, _search)
             found = np.column_stack([first.rows[found[:, 0]], second.rows[found[:, 1]]])
+            found = found.astype(np.int32)
             pairs += [found, found[:, ::-1]]
     return np.concatenate(pairs)
+
+
+def _search(query: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`; by an index where there are more than EXACT_CELLS on a side."""
+    if max(len(query), len(base)) <= EXACT_CELLS:
+        return nearest(query, base, k)
+    from pynndescent import NNDescent  # compiles code: only where it is needed
+
+    index = NNDescent(unit_rows(base), metric="cosine", n_neighbors=k, random_state=0)
+    return index.query(unit_rows(query), k=min(k, len(base)))
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:

@@ -283,9 +283,7 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
     return data, shape
 
 
-def embedding_blocks(
-    path: str | Path, key: str, rows: int = 8192
-) -> Iterator[tuple[slice, np.ndarray]]:
+def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[np.ndarray]:
     """obsm[key] of a file that `read_cells` read, float32, so many rows at a time.
 
     InputError where a value is not finite.
@@ -296,7 +294,7 @@ def embedding_blocks(
             block = np.asarray(values[start : start + rows], dtype=np.float32)
             if not np.isfinite(block).all():
                 raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
-            yield slice(start, start + len(block)), block
+            yield block
 
 
 def without_expression(data: ad.AnnData) -> ad.AnnData:

@@ -8,6 +8,7 @@ process TRAIN_CAE {
     input:
     path fp
     path slices
+    path adapted, stageAs: 'adapt_from'
     val stage
 
     output:
@@ -20,7 +21,7 @@ process TRAIN_CAE {
     """
     ${prologue(task.cpus, stage)}
     train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
-        --output cae ${stage.options} ${task.ext.args ?: ''}
+        ${adapted ? "--adapt-from ${adapted}" : ''} --output cae ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" cae.json > versions.yml
     """
 

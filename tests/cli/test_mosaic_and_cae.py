@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file
 
@@ -136,6 +138,83 @@ def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]
 
 
+def test_a_killed_training_resumes_to_the_same_model(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "12"]
+    target, checkpoint = tmp_path / "cae", tmp_path / "cae.checkpoint"
+    command = [sys.executable, BIN / "train_cae.py", *options, "--output", target]
+    running = subprocess.Popen([*command, "--checkpoint-seconds", "0"], stderr=subprocess.DEVNULL)
+    while not checkpoint.exists():
+        assert running.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not target.exists()
+    good(train_cae, *options, "--output", target, "--checkpoint-seconds", "7")
+    record = json.loads((tmp_path / "cae.json").read_text())
+    assert 0 < record["epochs_resumed"] < 12 and record["warnings"] == []
+    one, two = (load_file(f / "cae" / "model.safetensors") for f in (folder, tmp_path))
+    assert all((one[name] == two[name]).all() for name in one)
+    histories = ((f / "cae" / "history.csv").read_text() for f in (folder, tmp_path))
+    assert len(set(histories)) == 1
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(folder, tmp_path):
+    base = [*embeddings(folder), "--no-pair-genes", "--output", tmp_path / "cae"]
+    for content in (b"broken", None):
+        if content:
+            (tmp_path / "mine").write_bytes(content)
+        else:
+            torch.save({"told": "another"}, tmp_path / "mine")
+        good(train_cae, *base, "--epochs", 1, "--checkpoint", tmp_path / "mine")
+        record = json.loads((tmp_path / "cae.json").read_text())
+        assert record["epochs_resumed"] == 0 and "not resumed" in record["warnings"][0]
+
+
+def test_two_processes_have_the_losses_of_one(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "3", "--output"]
+    good(train_cae, *options, tmp_path / "one")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, BIN / "train_cae.py", *options, tmp_path / "two"], check=True,
+                   env=environment, capture_output=True)  # fmt: skip
+    one, two = (
+        [[float(v) for v in row.values()] for row in csv.DictReader((f / "history.csv").open())]
+        for f in (tmp_path / "one", tmp_path / "two")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
+    two = ["osmfish", "starmap"]
+    good(train_cae, *embeddings(folder, two), *expression(folder, two), "--epochs", 12,
+         "--output", tmp_path / "two")  # fmt: skip
+    infer = ["--output", tmp_path / "x.h5ad", "--input"]
+    unknown = call(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "two")
+    refused(unknown, "Xenium", "--adapt-from")
+    everything = [*embeddings(folder), *expression(folder)]
+    good(train_cae, *everything, "--adapt-from", tmp_path / "two", "--epochs", 12,
+         "--output", tmp_path / "three")  # fmt: skip
+    record = json.loads((tmp_path / "three.json").read_text())
+    assert (record["batches_known"], len(record["batches"])) == (2, 3)
+    latent = {}
+    for model in ("two", "three"):
+        good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
+        latent[model] = ad.read_h5ad(tmp_path / "x.h5ad").obsm["X_lloki"]
+    assert (latent["two"] == latent["three"]).all()
+    good(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "three")
+    again = ["--output", tmp_path / "out", "--adapt-from"]
+    refused(call(train_cae, *everything, *again, tmp_path / "three"), "knows", "infer_cae.py")
+    refused(call(train_cae, *everything, *again, folder / "mosaic"), "not a trained model")
+    narrow = ad.read_h5ad(folder / "xenium.fp.h5ad")
+    narrow.obsm["X_lloki_fp"] = narrow.obsm["X_lloki_fp"][:, :7]
+    narrow.write_h5ad(tmp_path / "narrow.h5ad")
+    other = call(train_cae, "--input", tmp_path / "narrow.h5ad", *again, tmp_path / "two")
+    refused(other, "with 40", "with 7")
+    refused(call(train_cae, *everything, "--output", tmp_path / "out", "--negatives", "hard"),
+            "--cell-type-key")  # fmt: skip
+
+
 def test_inference_adds_the_latent_positions(folder, tmp_path):
     out = tmp_path / "osmfish.lloki.h5ad"
     good(
@@ -151,107 +230,10 @@ def test_inference_adds_the_latent_positions(folder, tmp_path):
 def test_labels_can_guide_the_pairs(folder, tmp_path):
     base = ["--epochs", 1, "--output", tmp_path / "cae"]
     guide = ["--cell-type-key", "cell_type_coarse", *expression(folder)]
-    good(train_cae, *embeddings(folder), *base, *guide)
+    good(train_cae, *embeddings(folder), *base, *guide, "--negatives", "hard")
     guided = json.loads((tmp_path / "cae.json").read_text())["pairs"]
     assert 0 < guided < json.loads((folder / "cae.json").read_text())["pairs"]
     refused(call(train_cae, *embeddings(folder), *base, "--cell-type-key", "nope"), "nope")
-
-
-def weights(folder):
-    return load_file(folder / "model.safetensors")
-
-
-def test_adapting_leaves_what_is_known_as_it_is(folder, tmp_path):
-    two, train = ["osmfish", "starmap"], ["--epochs", 3, "--no-pair-genes"]
-    good(train_cae, *embeddings(folder, two), *train, "--output", tmp_path / "two")
-    infer = ["--input", folder / "xenium.fp.h5ad", "--output", tmp_path / "xenium.lloki.h5ad"]
-    refused(call(infer_cae, *infer, "--model", tmp_path / "two"), "Xenium", "--adapt-from")
-    adapt = [*train, "--output", tmp_path / "three", "--adapt-from"]
-    good(train_cae, *embeddings(folder, ["osmfish", "xenium"]), *adapt, tmp_path / "two")
-    one, more = weights(tmp_path / "two"), weights(tmp_path / "three")
-    assert len(more["batch.weight"]) == len(one["batch.weight"]) + 1
-    more["batch.weight"] = more["batch.weight"][:2]
-    assert all((one[name] == more[name]).all() for name in one)
-    good(infer_cae, *infer, "--model", tmp_path / "three")
-    latent = []
-    for model in ("two", "three"):
-        out = tmp_path / f"{model}.h5ad"
-        good(infer_cae, "--input", folder / "starmap.fp.h5ad", "--model", tmp_path / model,
-             "--output", out)  # fmt: skip
-        latent.append(ad.read_h5ad(out).obsm["X_lloki"])
-    assert (latent[0] == latent[1]).all()
-    config = json.loads((tmp_path / "three" / "config.json").read_text())
-    assert config["training"]["lr"] == 0.01 and len(config["adapted_from"]) == 64
-    known = call(train_cae, *embeddings(folder, two), *adapt, tmp_path / "two")
-    refused(known, "knows all batches")
-    alone = call(train_cae, *embeddings(folder, ["xenium"]), *adapt, tmp_path / "two")
-    refused(alone, "anchor", "osmFISH")
-    refused(call(train_cae, *embeddings(folder), *adapt, tmp_path), "not a trained model")
-
-
-def start(*arguments):
-    """A Python program as a process of its own."""
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_killed_training_goes_on_to_the_same_result(folder, tmp_path):
-    given = [*embeddings(folder), "--no-pair-genes", "--epochs", 30, "--checkpoint-seconds", 0]
-    out, checkpoint = tmp_path / "cae", tmp_path / "cae.checkpoint"
-    process = start(BIN / "train_cae.py", *given, "--output", out)
-    while process.poll() is None and not checkpoint.exists():
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert checkpoint.exists() and not out.exists()
-    resumed = call(train_cae, *given, "--output", out)
-    assert resumed.exit_code == 0 and "going on after epoch" in resumed.stderr
-    assert json.loads((tmp_path / "cae.json").read_text())["resumed_after_epoch"] > 0
-    assert not checkpoint.exists()
-    good(train_cae, *given, "--output", tmp_path / "whole")
-    one, two = weights(out), weights(tmp_path / "whole")
-    assert all((one[name] == two[name]).all() for name in one)
-    history = [(f / "history.csv").read_text() for f in (out, tmp_path / "whole")]
-    assert history[0] == history[1] and len(history[0].splitlines()) == 31
-
-
-def test_a_checkpoint_of_another_training_is_not_used(folder, tmp_path):
-    (tmp_path / "cae.checkpoint").write_bytes(b"something")
-    good(train_cae, *embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae")
-    warnings = json.loads((tmp_path / "cae.json").read_text())["warnings"]
-    assert any("another training" in w for w in warnings)
-
-
-def test_two_processes_train_as_one(folder, tmp_path):
-    given = [*embeddings(folder), "--no-pair-genes", "--epochs", 3, "--device", "cpu"]
-    good(train_cae, *given, "--output", tmp_path / "one")
-    process = start(
-        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", BIN / "train_cae.py",
-        *given, "--output", tmp_path / "two",
-    )  # fmt: skip
-    told = process.communicate()[1]
-    assert process.returncode == 0, told
-    assert json.loads((tmp_path / "two.json").read_text())["processes"] == 2
-    rows = [list(csv.reader((tmp_path / n / "history.csv").open())) for n in ("one", "two")]
-    assert rows[0][0] == rows[1][0]
-    one, two = (np.array(r[1:], dtype=float) for r in rows)
-    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-
-
-def test_switches_of_the_losses(folder, tmp_path):
-    base = [*embeddings(folder), "--epochs", 1, "--no-pair-genes", "--output", tmp_path / "cae"]
-    refused(call(train_cae, *base, "--hard-negatives"), "--hard-negatives", "--cell-type-key")
-    switches = {
-        "plain": [], "hard": ["--hard-negatives"], "trip": ["--trip-distance", "squared"],
-        "bc": ["--bc-distance", "squared"],
-    }  # fmt: skip
-    rows = {}
-    for name, more in switches.items():
-        good(train_cae, *base, "--cell-type-key", "cell_type_coarse", *more)
-        rows[name] = next(csv.DictReader((tmp_path / "cae" / "history.csv").open()))
-    assert float(rows["hard"]["triplet"]) > float(rows["plain"]["triplet"])
-    assert len({rows[name]["triplet"] for name in ("plain", "hard", "trip")}) == 3
-    assert rows["bc"]["conservation"] != rows["plain"]["conservation"]
 
 
 def test_bad_input_of_the_mosaic(folder, tmp_path):
@@ -279,9 +261,9 @@ def test_bad_input_of_the_training(folder, tmp_path):
     other.write_h5ad(tmp_path / "other.fp.h5ad")
     mixed = ["--input", tmp_path / "other.fp.h5ad", *embeddings(folder, ["xenium"])]
     refused(call(train_cae, *mixed, *out), "7 numbers")
-    broken = ad.read_h5ad(folder / "osmfish.fp.h5ad")
-    broken.obsm["X_lloki_fp"][3, 0] = np.nan
-    broken.write_h5ad(tmp_path / "other.fp.h5ad")
+    gap = ad.read_h5ad(folder / "osmfish.fp.h5ad")
+    gap.obsm["X_lloki_fp"][3, 0] = np.nan
+    gap.write_h5ad(tmp_path / "other.fp.h5ad")
     refused(call(train_cae, *mixed, *out), "other.fp.h5ad", "NaN")
     refused(call(train_cae, "--input", tmp_path / "none.h5ad", *out), "no such file")
     refused(call(train_cae, "--input", __file__, *out), "not a readable AnnData")

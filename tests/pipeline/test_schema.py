@@ -32,6 +32,7 @@ GIVEN = {
     "pretrain_scgpt": "mosaic orthologs organism checkpoint_every resume",
     "scgpt_embed": "checkpoint orthologs organism",
     "mosaic_embed": "model",
+    "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
     "integrate": "slice",
     "join_shared": "",

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lloki import cae, cells, pairs, processes, storage, training
+from lloki import cae, pairs, training
 
 TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
-    epochs=30, margin=1, sampled_neighbors=4, seed=0,
+    epochs=30, margin=1, seed=0,
 )  # fmt: skip
 
 
@@ -24,173 +24,117 @@ def two_technologies(seed=0, cells=90):
     return embedding.astype(np.float32), slices, state
 
 
-def train(seed=0, settings=TRAINING):
-    embedding, slices, state = two_technologies()
+def train(seed=0, settings=TRAINING, embedding=None, **more):
+    made, slices, state = two_technologies()
+    embedding = made if embedding is None else embedding
     neighbors = pairs.own_neighbors(embedding, slices, 10)
-    everything = training.Cells(embedding, slices, slices, neighbors)
+    cells = training.Cells(embedding, slices, slices, neighbors, **more)
     rows = np.split(np.arange(len(slices)), 2)
     views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
     found = pairs.find_pairs(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    positives = training.Positives.of([found], len(slices))
-    trainer = training.Trainer(everything, positives, model, settings, torch.device("cpu"))
+    trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
     history = [trainer.epoch() for _ in range(settings.epochs)]
     return trainer, history, state
 
 
-@pytest.mark.parametrize("squared", [False, True])
-def test_losses_are_the_equations(squared):
+def test_losses_are_the_equations():
     random = np.random.default_rng(0)
     a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
-    positive, negative = (np.linalg.norm(a - v, axis=1) ** (1 + squared) for v in (p, n))
+    far = np.linalg.norm(a - p, axis=1) - np.linalg.norm(a - n, axis=1) + 0.5
     tensors = [torch.from_numpy(v) for v in (a, p, n)]
-    assert training.triplet_loss(*tensors, 0.5, squared).item() == pytest.approx(
-        np.maximum(positive - negative + 0.5, 0).mean(), rel=1e-5
+    assert training.triplet_loss(*tensors, 0.5).item() == pytest.approx(
+        np.maximum(far, 0).mean(), rel=1e-5
     )
     assert training.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
         np.square(a - p).mean(), rel=1e-5
     )
-    lengths = (training.distance(tensors[0], t, squared) for t in tensors[1:])
-    assert training.conservation_loss(*lengths).item() == pytest.approx(
-        np.square(positive - negative).mean(), rel=1e-5
-    )
+    lengths = np.linalg.norm(a - p, axis=1), np.linalg.norm(a - n, axis=1)
+    assert training.conservation_loss(
+        training.distance(*tensors[:2]), training.distance(tensors[0], tensors[2])
+    ).item() == pytest.approx(np.square(lengths[0] - lengths[1]).mean(), rel=1e-5)
 
 
-def forward(weights, part, values, batch):
-    """A part of the model by plain NumPy."""
-    h = np.hstack([values, weights["batch.weight"][batch]])
-    for layer in (0, 2, 4):
-        h = h @ weights[f"{part}.{layer}.weight"].T + weights[f"{part}.{layer}.bias"]
-        if layer < 4:
-            h = np.maximum(h, 0)
-    return np.logaddexp(h, 0) if part == "encoder" else h
+def test_squared_distances_are_those_of_the_losses():
+    random = np.random.default_rng(0)
+    a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
+    far = np.square(a - p).sum(axis=1) - np.square(a - n).sum(axis=1) + 0.5
+    tensors = [torch.from_numpy(v) for v in (a, p, n)]
+    found = training.triplet_loss(*tensors, 0.5, squared=True).item()
+    assert found == pytest.approx(np.maximum(far, 0).mean(), rel=1e-5)
+    found = training.distance(*tensors[:2], squared=True).numpy()
+    np.testing.assert_allclose(found, np.square(a - p).sum(axis=1), rtol=1e-5)
 
 
-def settled(settings, known=0):
-    """A trainer that draws nothing: one positive a cell, hard negatives, all neighbours."""
-    embedding, slices, state = two_technologies(cells=20)
-    neighbors = pairs.own_neighbors(embedding, slices, settings.sampled_neighbors)
-    partner = np.column_stack([np.arange(40), (np.arange(40) + 20) % 40])[5:]
-    hard = [cells.hardest(embedding[r], state[r]) for r in (slice(0, 20), slice(20, 40))]
-    negatives = np.concatenate([hard[0], 20 + hard[1]]).astype(np.int32)
-    torch.manual_seed(0)
-    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    everything = training.Cells(embedding, slices, slices, neighbors, negatives)
-    positives = training.Positives.of([partner], 40)
-    trainer = training.Trainer(everything, positives, model, settings, torch.device("cpu"), known)
-    return trainer, partner
-
-
-@pytest.mark.parametrize("kinds", [("plain", "plain"), ("squared", "plain"), ("plain", "squared")])
-def test_a_chunks_losses_are_those_of_plain_arrays(kinds):
-    kind = dict(zip(("trip_distance", "bc_distance"), kinds, strict=True))
-    trainer, partner = settled(replace(TRAINING, lambda_rec=3, **kind))
-    found = {name: loss.item() for name, loss in trainer._losses(np.arange(40)).items()}
-    data, weights = trainer.cells, trainer.model.state_dict()
-    weights = {name: value.numpy().astype(float) for name, value in weights.items()}
-    z = forward(weights, "encoder", data.embedding, data.batch)
-    back = forward(weights, "decoder", z, data.batch)
-
-    def lengths(values, i, j, name):
-        return np.linalg.norm(values[i] - values[j], axis=-1) ** (1 + (kind[name] == "squared"))
-
-    cell, (anchor, positive) = np.arange(40)[:, None], partner.T
-    apart = lengths(z, anchor, positive, "trip_distance")
-    apart = apart - lengths(z, anchor, data.negatives[anchor], "trip_distance") + 1
-    before = lengths(data.embedding, cell, data.neighbors, "bc_distance")
-    expected = {
-        "reconstruction": np.square(back - data.embedding).mean(),
-        "conservation": np.square(lengths(z, cell, data.neighbors, "bc_distance") - before).mean(),
-        "triplet": np.maximum(apart, 0).mean(),
-    }
-    weight = {"reconstruction": 3, "conservation": 100, "triplet": 10}
-    expected["total"] = sum(weight[name] * loss for name, loss in expected.items())
-    assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_the_hardest_negative_is_the_closest_cell_of_another_type():
-    embedding, _, state = two_technologies(cells=30)
+def test_hard_negatives_are_the_nearest_of_another_type():
+    embedding, slices, state = two_technologies()
+    state[:5] = 7  # of a type of their own
+    hard = pairs.hard_negatives(embedding, slices, state)
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    cosine = np.where(state[:, None] == state, -2, unit @ unit.T)
-    assert (cells.hardest(embedding, state) == cosine.argmax(axis=1)).all()
-    assert (cells.hardest(embedding, np.zeros(60)) == -1).all()
+    likeness = unit @ unit.T
+    likeness[(slices[:, None] != slices) | (state[:, None] == state)] = -2
+    np.testing.assert_array_equal(hard, likeness.argmax(axis=1))
+    assert (pairs.hard_negatives(embedding, slices, np.zeros(len(slices))) == -1).all()
+    trainer = train(settings=replace(TRAINING, epochs=1), hard=np.where(slices == 0, hard, -1))[0]
+    place, _, negative = trainer._triplets(np.arange(len(slices)))
+    first = place < 90
+    np.testing.assert_array_equal(negative[first], hard[place[first]])
+    assert (slices[negative] == slices[place]).all() and (negative >= 0).all()
 
 
-def test_positives_are_the_pairs_of_each_cell():
-    found = np.array([[3, 9], [0, 7], [3, 8]])
-    positives = training.Positives.of([found, np.array([[5, 1]]), np.empty((0, 2), int)], 10)
-    of_cell = np.split(positives.cells, positives.first[1:-1])
-    assert [p.tolist() for p in of_cell] == [[7], [], [], [8, 9], [], [1], [], [], [], []]
-    assert positives.cells.dtype == np.int32
+def test_a_memory_map_trains_as_an_array_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "RESIDENT_BYTES", 1000)  # pages are given back again and again
+    embedding = two_technologies()[0]
+    embedding.tofile(tmp_path / "x")
+    mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=embedding.shape)
+    settings = replace(TRAINING, epochs=3)
+    assert train(settings=settings)[1] == train(settings=settings, embedding=mapped)[1]
 
 
-def test_without_hard_negatives_they_come_from_the_anchors_slice():
-    trainer, _ = settled(TRAINING)
-    trainer.cells.negatives = None
-    place, positive, negative = trainer._triplets(np.arange(40))
-    slices = trainer.cells.slice
-    assert (slices[negative] == slices[place]).all() and (slices[positive] != slices[place]).all()
-
-
-def test_adapting_changes_the_vectors_of_new_batches_alone():
-    trainer, _ = settled(replace(TRAINING, lr=0.05, weight_decay=0.1), known=1)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    latent = trainer.latent()
-    history = [trainer.epoch() for _ in range(30)]
-    after = trainer.model.state_dict()
-    for name in before.keys() - {"batch.weight"}:
-        assert torch.equal(before[name], after[name])
-    assert torch.equal(before["batch.weight"][0], after["batch.weight"][0])
-    assert not torch.equal(before["batch.weight"][1], after["batch.weight"][1])
-    assert (trainer.latent()[:20] == latent[:20]).all()
-    assert history[-1]["total"] < history[0]["total"]
-    assert sorted(np.concatenate(trainer._chunks())) == list(range(20, 40))
-
-
-def test_a_model_is_extended_by_batches_that_start_in_the_middle():
-    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    wider = cae.extended(model, 2)
-    known, new = wider.batch.weight[:2], wider.batch.weight[2:]
-    assert torch.equal(known, model.batch.weight)
-    torch.testing.assert_close(new, model.batch.weight.mean(0).expand(2, 4))
-
-
-def test_training_goes_on_from_a_checkpoint_to_the_same_result(tmp_path):
-    whole, cut = settled(TRAINING)[0], settled(TRAINING)[0]
-    for _ in range(6):
-        whole.epoch()
-    for _ in range(3):
-        cut.epoch()
-    file = tmp_path / "checkpoint"
-    assert cut.load_checkpoint(file) == 0
-    cut.save_checkpoint(file)
-    cut.epoch()
-    again = settled(TRAINING)[0]
-    assert again.load_checkpoint(file) == 3
-    for _ in range(3):
-        again.epoch()
+def test_a_training_taken_up_again_ends_as_one_that_never_stopped(tmp_path):
+    whole, history, _ = train(settings=replace(TRAINING, epochs=6))
+    torch.save(train(settings=replace(TRAINING, epochs=3))[0].state(), tmp_path / "state")
+    again = train(settings=replace(TRAINING, epochs=0), seed=5)[0]
+    again.resume(torch.load(tmp_path / "state", weights_only=True))
+    assert [again.epoch() for _ in range(3)] == history[3:]
+    for name, weights in whole.model.state_dict().items():
+        assert (weights == again.model.state_dict()[name]).all()
     assert again.history == whole.history
-    one, two = whole.model.state_dict(), again.model.state_dict()
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert settled(replace(TRAINING, lr=1e-4))[0].load_checkpoint(file) is None
-    file.write_bytes(b"cut")
-    assert settled(TRAINING)[0].load_checkpoint(file) is None
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_rows_on_disk_are_the_rows(tmp_path):
-    values = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    stored = storage.StoredRows(50, 3, tmp_path)
-    stored[slice(0, 20)], stored[slice(20, 50)] = values[:20], values[20:]
-    assert (stored[slice(10, 30)] == values[10:30]).all() and len(stored) == 50
-    assert (stored[np.array([4, 49, 4])] == values[[4, 49, 4]]).all()
-    assert not list(tmp_path.iterdir())
-
-
-def test_shares_of_processes_are_everything_once():
-    shares = [np.arange(11)[processes.Processes(r, 3).share(11)] for r in range(3)]
-    assert np.concatenate(shares).tolist() == list(range(11))
+def test_adapting_changes_the_new_vectors_alone():
+    trainer, _, state = train()
+    embedding = two_technologies()[0]
+    third = (np.eye(8)[state[:90]] + 0.05).astype(np.float32)
+    third[:, 7] += 1.0
+    cells = training.Cells(
+        np.vstack([embedding, third]), np.repeat([0, 1, 2], 90), np.repeat([0, 1, 2], 90), None
+    )
+    cells.neighbors = pairs.own_neighbors(cells.embedding, cells.slice, 10)
+    cells.anchors = np.arange(180, 270)
+    views = [pairs.view(cells.embedding[r], r, cells.neighbors[r, :5] - r[0])
+             for r in np.split(np.arange(270), 3)]  # fmt: skip
+    found = pairs.find_pairs(views, ["a", "b", "c"], 10)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    known = trainer.latent()
+    model = cae.extended(trainer.model, 3)
+    settings = replace(TRAINING, lr=0.05, epochs=120)
+    adapted = training.Trainer(cells, found, model, settings, torch.device("cpu"), frozen=2)
+    first = adapted.latent()
+    for _ in range(settings.epochs):
+        adapted.epoch()
+    after = model.state_dict()
+    assert (after["batch.weight"][:2] == before["batch.weight"]).all()
+    assert all((after[k] == before[k]).all() for k in before if k != "batch.weight")
+    latent = adapted.latent()
+    assert (latent[:180] == known).all()
+    where = [latent[:90][state[:90] == c].mean(0) for c in range(3)]
+    gap = [
+        np.mean([np.linalg.norm(z[180:][state[:90] == c].mean(0) - where[c]) for c in range(3)])
+        for z in (first, latent)
+    ]
+    assert gap[1] < 0.7 * gap[0]
 
 
 def test_encoder_and_decoder_are_three_layers_told_the_batch():
@@ -208,7 +152,7 @@ def test_encoder_and_decoder_are_three_layers_told_the_batch():
 
 
 def test_an_epoch_has_every_cell_once_and_every_slice_in_each_chunk():
-    trainer, _, _ = train(settings=training.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=replace(TRAINING, epochs=1))
     chunks = trainer._chunks()
     assert sorted(np.concatenate(chunks)) == list(range(180))
     shares = [trainer.cells.slice[chunk].mean() for chunk in chunks]
@@ -233,7 +177,7 @@ def test_seeds_decide_everything():
 
 
 def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path):
-    trainer, _, _ = train(settings=training.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=replace(TRAINING, epochs=1))
     embedding, slices = trainer.cells.embedding, trainer.cells.slice
     cpu = torch.device("cpu")
     whole = cae.encode(trainer.model, embedding, slices, cpu)
@@ -241,7 +185,7 @@ def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path)
         cae.encode(trainer.model, embedding, slices, cpu, 7), whole, atol=1e-6
     )
     batches = [{"technology": "A", "panel": "a"}, {"technology": "B", "panel": "b"}]
-    cae.save(trainer.model, batches, tmp_path, training={"lambda_bc": 100})
+    cae.save(trainer.model, batches, TRAINING, tmp_path, embedder="mosaic")
     model, config = cae.load(tmp_path)
     assert (cae.encode(model, embedding, slices, cpu) == whole).all()
     assert config["batches"] == batches and config["training"]["lambda_bc"] == 100

@@ -1,5 +1,7 @@
 """Nearest and mutual neighbours against sorted distances."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -73,8 +75,9 @@ def test_the_way_of_a_gpu_gives_the_same(metric, monkeypatch):
     there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device("cpu"))
     np.testing.assert_array_equal(there, here)
     np.testing.assert_allclose(lengths, distances, atol=1e-5)
-    pairs = [neighbours.mutual(points[:300], points[300:], 9, metric, gpu=gpu)
-             for gpu in (None, torch.device("cpu"))]  # fmt: skip
+    searches = (partial(neighbours.nearest, metric=metric, gpu=gpu)
+                for gpu in (None, torch.device("cpu")))  # fmt: skip
+    pairs = [neighbours.mutual(points[:300], points[300:], 9, search) for search in searches]
     np.testing.assert_array_equal(*pairs)
 
 
@@ -93,34 +96,3 @@ def test_mutual_pairs_are_in_both_lists():
     backward, _ = by_sorting(second, first, 5, "cosine")
     expected = [(i, j) for i in range(40) for j in sorted(forward[i]) if i in backward[j]]
     assert neighbours.mutual(first, second, 5).tolist() == [list(pair) for pair in expected]
-
-
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_products_computed_once_give_the_pairs_of_two_searches(threads, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    random = np.random.default_rng(0)
-    first, second = random.normal(size=(1500, 6)), random.normal(size=(2300, 6))
-    second[:40] = first[0]  # equal likeness: rows without a bound, settled by row
-    forward = neighbours.nearest(first, second, 20)[0]
-    backward = neighbours.nearest(second, first, 20)[0]
-    lists = [{(i, j) for i, row in enumerate(forward) for j in row}]
-    lists.append({(i, j) for j, row in enumerate(backward) for i in row})
-    expected = sorted(lists[0] & lists[1])
-    assert neighbours.mutual(first, second, 20).tolist() == [list(pair) for pair in expected]
-
-
-def test_leading_axes_give_the_exact_pairs_of_small_data(monkeypatch):
-    random = np.random.default_rng(0)
-    axes = random.normal(size=(30, 100))
-    first, second = (
-        random.normal(size=(n, 30)) @ axes + 0.05 * random.normal(size=(n, 100)) for n in (700, 900)
-    )
-    exact = neighbours.mutual(first, second, 10)
-    monkeypatch.setattr(neighbours, "EXACT", 0)
-    searched = []
-    both_ways = neighbours._both_ways
-    monkeypatch.setattr(
-        neighbours, "_both_ways", lambda *a: searched.append(a[0].shape[1]) or both_ways(*a)
-    )
-    assert neighbours.mutual(first, second, 10).tolist() == exact.tolist()
-    assert searched == [64]
