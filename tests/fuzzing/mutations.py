@@ -88,7 +88,7 @@ def append(path: Path, random: Random) -> None:
 def other_kind(path: Path, random: Random) -> None:
     """Something else altogether under this name."""
     kinds = (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"%PDF-1.7", b"<html>404</html>", b"\x00" * 999,
-             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"\xff\xfe")  # fmt: skip
+             b"version https://git-lfs.github.com/spec/v1\noid sha256\n", b"\xff\xfe")  # fmt: skip
     path.write_bytes(kinds[random.integers(len(kinds))])
 
 
