@@ -62,7 +62,7 @@ workflow COMPARE {
 
     emit:
     embeddings = by_name(tables)
-    not_run = by_name(BASELINE.out.not_run.mix(absent(chosen)))
+    not_run = by_name(BASELINE.out.not_run.mix(channel.fromList(absent(chosen)).collectFile()))
     json = results.inject(channel.empty()) { all, one -> all.mix(one.json) }
     versions = results.inject(channel.empty()) { all, one -> all.mix(one.versions) }
 }
@@ -70,7 +70,5 @@ workflow COMPARE {
 /** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */
 def absent(chosen) {
     def others = chosen.findAll { method -> method.environment == 'embedder' && method.method != embedder() }*.method
-    return channel.fromList(others)
-        .map { name -> ["${name}.not_run.txt", "the embedder of this run is ${embedder()}\n"] }
-        .collectFile()
+    return others.collect { name -> ["${name}.not_run.txt", "the embedder of this run is ${embedder()}\n"] }
 }
