@@ -16,6 +16,7 @@ include { EMBED } from './subworkflows/embed/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
 include { ALIGN } from './modules/align/main'
+include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
@@ -44,7 +45,8 @@ workflow LLOKI {
     EMBED(DENOISE.out.denoised, references, slices, null)
 
     // All slices together: one latent space, one frame of coordinates, one file.
-    TRAIN_CAE(by_sample(EMBED.out.fp), stage('train_cae'))
+    adapted = params.cae_adapt_from ? file(params.cae_adapt_from) : []
+    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), adapted, stage('train_cae'))
     INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, stage('infer_cae'))
     ALIGN(by_sample(INFER_CAE.out.lloki), stage('align'))
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), stage('integrate'))
@@ -56,8 +58,16 @@ workflow LLOKI {
         stage('benchmark', ['--label-key': labels.take(1), '--expected': compared()]),
     )
 
+    alignment_scores = channel.value([])
+    others = []
+    if (params.benchmark_alignment) {
+        BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), stage('benchmark_alignment', ['--label-key': labels.take(1)]))
+        alignment_scores = BENCHMARK_ALIGNMENT.out.scores
+        others = [BENCHMARK_ALIGNMENT.out]
+    }
+
     // What was done, in figures.
-    stages = [
+    stages = others + [
         PREPARE_SLICE.out, BUILD_GRAPH.out, OT_SPARSITY.out, IMPUTE.out, BUILD_GRAPH_IMPUTED.out, DENOISE.out,
         EMBED.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -66,7 +76,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json(params)).collectFile(name: 'parameters.json')
     REPORT(
         records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGN.out.transforms,
+        TRAIN_CAE.out.history, ALIGN.out.transforms, ALIGN.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
     )

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""LLOKI against its own stages and baselines on labelled slices of several technologies.
+"""LLOKI against other methods on labelled slices of several technologies, with several seeds.
 
 Every slice goes through preparation, LLOKI-FP and the mosaic embedding in memory with the defaults
 of the scripts; the autoencoder is trained with each seed. Prints scib-metrics' eight, the two
-aggregates and label transfer between technologies (mean and standard deviation over seeds).
-The labels in the column that counts are never shown to a method. Without arguments it takes the
-slices of the demo; PCA is on the genes that all slices share.
+aggregates and label transfer between batches (mean and standard deviation over seeds). A batch is
+a technology with its panel. The labels are never shown to a method. Other methods get the genes
+that all slices share; each runs as a program in the environment that `make baselines` made for it.
+With several references a slice takes its targets from the one with which it shares most genes, and
+the embedding is fitted to all. Without arguments it takes the slices of the demo.
 """
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -22,61 +26,151 @@ DEMO = ROOT / "assets" / "demo"
 @click.command()
 @click.option("--slice", "paths", multiple=True, help="Labelled h5ad with counts and, in uns, its "
               "technology; repeatable.")  # fmt: skip
-@click.option("--reference", default=str(DEMO / "reference.h5ad"), show_default=True)
+@click.option("--reference", "references", multiple=True, help="scRNA-seq h5ad; repeatable.  "
+              "[default: the demo's]")  # fmt: skip
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
+@click.option("--ignore-label", default="Other", show_default=True, help="A label of no type.")
+@click.option("--batch", type=click.Choice(["panel", "sample"]), default="panel", show_default=True,
+              help="What counts as a batch; sample: each slice.")  # fmt: skip
 @click.option("--seeds", default=1, show_default=True)
-@click.option("--no-target", is_flag=True, help="Propagation fills every gene of every cell.")
+@click.option("--method", "methods", multiple=True, help="Another method, such as harmony, scvi, "
+              "scanorama; repeatable.")  # fmt: skip
+@click.option("--alone", is_flag=True, help="Also each slice by itself, on its 50 components: what "
+              "there is to conserve.")  # fmt: skip
+@click.option("--pairs", "pairs_too", is_flag=True, help="Also how many pairs join equal labels.")
+@click.option("--ablation", is_flag=True, help="Also LLOKI without each of its parts.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another value of a training option, such as lambda_trip=2.")  # fmt: skip
-def main(paths, reference, label_key, seeds, no_target, settings) -> None:
+def main(
+    paths, references, label_key, ignore_label, batch, seeds, methods, alone, pairs_too, ablation,
+    settings,
+) -> None:  # fmt: skip
     """Print one row for each method."""
     from lloki import integration, metrics, slices
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
-    atlas = slices.read_reference(reference)
-    cells, embedded = prepare(paths, atlas, no_target)
-    data = [c.obs for c in cells]
-    batch = np.concatenate([o["panel"].astype(str).to_numpy() for o in data])
-    labels = np.concatenate([metrics.known_labels(o[label_key]) for o in data])
+    atlases = [slices.read_reference(r) for r in references or [str(DEMO / "reference.h5ad")]]
+    cells = [prepare(path) for path in paths]
+    batches = np.concatenate([c.obs[batch].astype(str).to_numpy() for c in cells])
+    labels = [metrics.known_labels(c.obs[label_key], (ignore_label,)) for c in cells]
+    labels = np.concatenate(labels)
     shared = integration.shared_genes([c.var_names for c in cells])
-    print(f"{len(batch)} cells, {len(set(batch))} batches, {len(shared)} genes in all slices")
+    print(f"{len(batches)} cells, {len(set(batches))} batches, {len(shared)} genes in all slices")
     from lloki.graph import principal_components
 
     base = principal_components(integration.shared_expression(cells, shared), 50)
     names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "Label transfer F1"]
-    print(f"{'':14}" + "".join(f"{n.replace('Silhouette', 'ASW'):>19}" for n in names), flush=True)
+    heads = [n.replace("Silhouette", "ASW").replace("Label transfer", "transfer") for n in names]
+    print(f"{'':26}" + "".join(f"{head:>19}" for head in heads), flush=True)
 
     def row(name, spaces):
-        found = [metrics.evaluate(space, labels, batch, base) for space in spaces]
+        found = [metrics.evaluate(space, labels, batches, base) for space in spaces]
         values = [[f.get(n, np.nan) for f in found] for n in names]
-        print(f"{name:14}" + "".join(f"{np.mean(v):>12.3f} ±{np.std(v):.3f}" for v in values),
+        print(f"{name:26}" + "".join(f"{np.mean(v):>12.3f} ±{np.std(v):.3f}" for v in values),
               flush=True)  # fmt: skip
 
-    row("PCA", [base])
-    row("LLOKI-FP", [np.concatenate(embedded)])
+    if alone:
+        score_alone(cells, label_key, ignore_label)
+    row("PCA on shared genes", [base])
+    for method in methods:
+        spaces = [baseline(method, cells, shared, seed) for seed in range(seeds)]
+        if spaces[0] is None:
+            print(f"{method:26}not run: its environment is missing (`make baselines`)")
+        else:
+            row(method, spaces)
     options = dict(s.split("=") for s in settings)
-    row("LLOKI", [integrate(embedded, data, seed, options) for seed in range(seeds)])
+
+    def both(name, propagated, **more):
+        spaces = embed(cells, propagated, atlases)
+        row(f"LLOKI-FP{name}", [np.concatenate(spaces)])
+        trained = [integrate(spaces, cells, s, {**options, **more}) for s in range(seeds)]
+        row(f"LLOKI{name}", trained)
+        return spaces
+
+    spaces = both("", [propagate(c, atlases) for c in cells])
+    if pairs_too:
+        score_pairs(cells, spaces, labels)
+    if ablation:
+        for loss in ("rec", "trip", "bc"):
+            less = {**options, f"lambda_{loss}": "0"}
+            row(
+                f"LLOKI without L_{loss}", [integrate(spaces, cells, s, less) for s in range(seeds)]
+            )
+        both(", no FP", [c.X for c in cells])
+        both(", no OT (all filled)", [propagate(c, None) for c in cells])
 
 
-def prepare(paths, atlas, no_target):
-    """The slices, prepared; and the mosaic embedding of each after LLOKI-FP."""
+def score_alone(cells, label_key, ignored):
+    """The metrics of labels of each slice by itself, and their mean."""
+    from lloki import metrics
+    from lloki.graph import principal_components
+
+    for c in cells:
+        labels = metrics.known_labels(c.obs[label_key], (ignored,))
+        space = principal_components(c.X, 50)
+        found = metrics.evaluate(space, labels, np.zeros(c.n_obs))
+        values = [found.get(n, np.nan) for n in [*metrics.BIO, "Bio conservation"]]
+        print(f"{c.obs['sample'].iloc[0][:17]:18}alone   " + "".join(f"{v:>12.3f}       "
+              for v in values[:-1]) + f" bio {values[-1]:.3f}", flush=True)  # fmt: skip
+
+
+def score_pairs(cells, spaces, labels):
+    """Share of the pairs that join equal labels, and the same averaged over the anchors' labels."""
+    from lloki import pairs
+
+    tokens = [tuple(c.obs[["technology", "panel"]].iloc[0]) for c in cells]
+    starts = np.cumsum([0, *(c.n_obs for c in cells)])
+    genes = [pairs.Expression.of(c.X, c.var_names) for c in cells]
+    for name, smooth, known in (("embedding", 0, None), ("averaged over 15", 15, None),
+                                ("averaged over 30", 30, None), ("  and shared genes", 30, genes),
+                                ("shared genes, 15", 15, genes)):  # fmt: skip
+        views = []
+        for i, space in enumerate(spaces):
+            near = pairs.own_neighbors(space, np.zeros(len(space)), smooth)
+            rows = np.arange(starts[i], starts[i + 1])
+            views.append(pairs.view(space, rows, near, known and known[i]))
+        found = pairs.find_pairs(views, tokens, 40)
+        first, second = labels[found].T
+        labelled = np.array([a is not None and b is not None for a, b in zip(first, second,
+                            strict=True)])  # fmt: skip
+        first, right = first[labelled].astype(str), (first == second)[labelled]
+        each = [right[first == label].mean() for label in np.unique(first)]
+        print(f"pairs by {name:20}{len(found) // 2:9} equal labels {right.mean():.3f}, mean over "
+              f"labels {np.mean(each):.3f}, cells {len(np.unique(found))}", flush=True)  # fmt: skip
+
+
+def prepare(path):
+    """The slice of a file, as prepare_slice.py gives it."""
+    from lloki import slices
+
+    raw = slices.read_h5ad(path)
+    name = Path(path).stem
+    technology = str(raw.uns.get("technology", name))
+    return slices.prepare(raw, path, sample=name, technology=technology)
+
+
+def propagate(cells, atlases):
+    """Denoised expression after LLOKI-FP; without atlases every gene is filled."""
     from support import steps
 
-    from lloki import genes, mosaic, propagation, slices, sparsity
+    from lloki import genes, propagation, sparsity
 
-    cells, denoised = [], []
-    for path in paths:
-        raw = slices.read_h5ad(path)
-        technology = str(raw.uns.get("technology", Path(path).stem))
-        part = slices.prepare(raw, path, sample=Path(path).stem, technology=technology)
-        _, columns = genes.shared(part.var_names, atlas.var_names)
-        most = steps.limits(part.X, sparsity.sparsity(atlas.X[:, columns]))
-        weights = steps.build(part.X, part.obsm["spatial"])
-        imputed = steps.impute(part.X, weights, None if no_target else most)
-        again = steps.build(imputed, part.obsm["spatial"])
-        cells.append(part)
-        denoised.append(propagation.denoise(part.X, imputed, again))
-    sets = [(atlas.var_names, atlas.X), *zip((c.var_names for c in cells), denoised, strict=True)]
+    most = None
+    if atlases is not None:
+        shared = [genes.shared(cells.var_names, a.var_names)[1] for a in atlases]
+        best = int(np.argmax([len(columns) for columns in shared]))
+        most = steps.limits(cells.X, sparsity.sparsity(atlases[best].X[:, shared[best]]))
+    places = cells.obsm["spatial"]
+    imputed = steps.impute(cells.X, steps.build(cells.X, places), most)
+    return propagation.denoise(cells.X, imputed, steps.build(imputed, places))
+
+
+def embed(cells, matrices, atlases):
+    """The mosaic embedding of every slice; the model is fitted to slices and references."""
+    from lloki import mosaic
+
+    sets = [(a.var_names, a.X) for a in atlases]
+    sets += zip((c.var_names for c in cells), matrices, strict=True)
     sets.sort(key=lambda pair: -len(pair[0]))
     panels, moments = [], []
     for symbols, matrix in sets:
@@ -84,28 +178,64 @@ def prepare(paths, atlas, no_target):
         panels.append(keys)
         moments.append(mosaic.correlations(matrix[:, columns]))
     model = mosaic.fit(panels, moments)
-    parts = zip(cells, denoised, strict=True)
-    return cells, [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
+    parts = zip(cells, matrices, strict=True)
+    return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
 
 
-def integrate(embedded, obs, seed: int, options: dict):
+def baseline(method, cells, genes, seed):
+    """The embedding that another method gives, or None where its environment is missing."""
+    import pandas as pd
+
+    from lloki import baselines, integration
+
+    line = baselines.methods().loc[method]
+    python = ROOT / ".venv/share/baselines" / line["environment"] / "bin/python"
+    if line["environment"] == "torch":
+        python = sys.executable
+    elif not python.exists():
+        return None
+    obs = pd.concat([c.obs[["sample", "technology", "panel"]].astype(str) for c in cells])
+    obs = obs.rename_axis("cell").reset_index()
+    obs["batch"] = obs["technology"] + " " + obs["panel"]
+    obs[["x", "y"]] = np.concatenate([c.obsm["spatial"][:, :2] for c in cells])
+    expression = integration.shared_expression(cells, genes)
+    raw = [c.copy() for c in cells]
+    for c in raw:
+        c.X = c.layers["counts"]
+    shared = baselines.Shared(
+        expression, integration.shared_expression(raw, genes), obs, [str(g) for g in genes]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        (folder / "shared").mkdir()
+        baselines.write(shared, folder / "shared")
+        subprocess.run(
+            [python, ROOT / "bin" / line["program"], "--input", folder / "shared", "--output",
+             folder / "out.csv", "--seed", str(seed)], check=True, capture_output=True,
+        )  # fmt: skip
+        return baselines.read_embedding(folder / "out.csv", pd.Index(obs["cell"]))
+
+
+def integrate(embedded, cells, seed: int, options: dict):
     """Latent positions of all cells, by train_cae.py and infer_cae.py with their defaults."""
-    import tempfile
-
     import anndata as ad
     from click.testing import CliRunner
 
     import infer_cae
     import train_cae
+    from lloki import slices
 
     with tempfile.TemporaryDirectory() as folder:
-        inputs = []
-        for i, (space, table) in enumerate(zip(embedded, obs, strict=True)):
+        inputs, expression = [], []
+        for i, (space, part) in enumerate(zip(embedded, cells, strict=True)):
             inputs.append(f"{folder}/{i:03}.fp.h5ad")
-            keep = table[["sample", "technology", "panel"]]
+            keep = part.obs[["sample", "technology", "panel"]]
             ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(inputs[-1])
+            expression.append(f"{folder}/{i:03}.slice.h5ad")
+            slices.write_h5ad(part, expression[-1])
         more = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-        run(CliRunner(), train_cae.main, *(f"--input={p}" for p in inputs), "--output",
+        run(CliRunner(), train_cae.main, *(f"--input={p}" for p in inputs),
+            *(f"--slice={p}" for p in expression), "--output",
             f"{folder}/cae", "--seed", str(seed), *more)  # fmt: skip
         latent = []
         for path in inputs:

@@ -6,6 +6,7 @@ import click
 from lloki.cli import InputError, Run, stage
 
 PICTURED = 200  # landmarks of a pair that are kept for the report
+LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
 
 
 @stage("align")
@@ -45,45 +46,57 @@ def main(
     tolerance, chance_runs, seed,
 ) -> None:  # fmt: skip
     """Lay every slice on the reference by a rigid motion, where more than chance speaks for one."""
+    from itertools import combinations
+
     import pandas as pd
 
-    from lloki import alignment, slices
+    from lloki import alignment, joint, slices
 
     if tolerance is not None and not tolerance > 0:
         raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
     parts = _read(input)
     reference = _reference(parts, reference)
-    fixed = _sides(parts[reference])
-    fits = {reference: alignment.itself(fixed[1].shape[1])}
-    with run.progress(len(parts), "slices") as progress:
-        for sample, part in parts.items():
-            if sample != reference:
-                fits[sample] = alignment.align(
-                    _sides(part), fixed, neighbors=neighbors, neighborhood=neighborhood,
-                    tolerance=tolerance, chance_runs=chance_runs, plain=plain, scale=allow_scale,
-                    mirror=allow_mirror, seed=seed,
-                )  # fmt: skip
-                if fits[sample].reason:
-                    run.warn(f"{sample} is not aligned to {reference}: {fits[sample].reason}")
+    order = [reference, *(sample for sample in parts if sample != reference)]
+    # The paper's way has no pairs but those with the reference.
+    asked = [(reference, s) for s in order[1:]] if plain else list(combinations(order, 2))
+    pairs = []
+    with run.progress(len(asked), "pairs of slices") as progress:
+        for fixed, moving in asked:
+            fit = alignment.align(
+                _sides(parts[moving]), _sides(parts[fixed]), neighbors=neighbors,
+                neighborhood=neighborhood, tolerance=tolerance, chance_runs=chance_runs,
+                plain=plain, scale=allow_scale, mirror=allow_mirror, seed=seed,
+            )  # fmt: skip
+            source = parts[moving].obsm["spatial"][fit.pairs[fit.inliers, 0]]
+            pairs.append(joint.Pair(moving, fixed, fit, source))
             progress.update()
+    dimensions = parts[reference].obsm["spatial"].shape[1]
+    motions, steps = joint.place(order, pairs, reference, dimensions)
+    rows = []
     for sample, part in parts.items():
-        fit = fits[sample]
-        part.obsm["spatial_aligned"] = fit.motion(part.obsm["spatial"])
-        slices.record(part, "align", reference=reference, method=fit.method, seed=seed)
+        row = _row(sample, reference, pairs, motions, steps, dimensions)
+        if sample not in motions:
+            run.warn(f"{sample} is not aligned to {reference}: {row['reason']}")
+        motion = motions.get(sample)
+        part.obsm["spatial_aligned"] = (
+            motion(part.obsm["spatial"]) if motion else part.obsm["spatial"].copy()
+        )
+        slices.record(part, "align", reference=reference, method=row["method"], seed=seed)
+        rows.append(row)
     run.report(
         reference=reference,
         samples=list(parts),
-        aligned=[sample for sample in parts if fits[sample].method != "identity"],
-        pairs=[fits[sample].figures(sample, reference) for sample in parts if sample != reference],
+        aligned=[sample for sample in parts if sample in steps],
+        pairs=[pair.fit.figures(pair.moving, pair.fixed) for pair in pairs],
     )
     with run.output(output) as folder:
         folder.mkdir()
         for sample, part in parts.items():
             slices.write_h5ad(part, folder / f"{sample}.lloki.h5ad")
-        rows = [fits[sample].row(sample, reference) for sample in parts]
         pd.DataFrame(rows).to_csv(folder / "transforms.csv", index=False)
-        pairs = [_pictured(parts[sample], parts[reference], fits[sample], seed) for sample in parts]
-        pd.concat(pairs).to_csv(folder / "landmarks.csv", index=False)
+        drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in pairs]
+        drawn = pd.concat(drawn) if drawn else pd.DataFrame(columns=LANDMARKS)
+        drawn.to_csv(folder / "landmarks.csv", index=False)
 
 
 def _read(paths) -> dict:
@@ -122,6 +135,25 @@ def _reference(parts: dict, reference: str | None) -> str:
 
 def _sides(part) -> tuple:
     return part.obsm["X_lloki"], part.obsm["spatial"]
+
+
+def _row(sample: str, reference: str, pairs, motions, steps, dimensions: int) -> dict:
+    """A row of transforms.csv: the motion, and the pair by which the slice was placed.
+
+    Without such a pair, what the pair with the reference has to say.
+    """
+    from dataclasses import replace
+
+    from lloki import alignment
+
+    if sample == reference:
+        return alignment.itself(dimensions).row(sample, reference, "")
+    pair = steps.get(sample)
+    if pair is None:
+        (direct,) = (p for p in pairs if {p.moving, p.fixed} == {sample, reference})
+        return direct.fit.row(sample, reference, "")
+    via = pair.fixed if pair.moving == sample else pair.moving
+    return replace(pair.fit, motion=motions[sample]).row(sample, reference, via)
 
 
 def _pictured(part, fixed, fit, seed: int):

@@ -42,7 +42,7 @@ def main(run: Run, input, model, output, device) -> None:
         known = ", ".join(f"{t} ({p})" for t, p in batches)
         raise InputError(
             input, f"the model does not know {batch[0]} with panel {batch[1]}; it knows {known}",
-            "train with a slice of that technology and panel among the inputs",
+            f"adapt it: train_cae.py --adapt-from {model} with this slice and some that it knows",
         )  # fmt: skip
     token = np.full(data.n_obs, batches.index(batch))
     data.obsm["X_lloki"] = cae.encode(

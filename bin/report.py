@@ -24,6 +24,8 @@ CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml
 @click.option("--embeddings", help="All methods with their UMAPs: benchmark/embeddings.h5ad.")
 @click.option("--history", help="Losses of the autoencoder: cae/history.csv, or cae.")
 @click.option("--transforms", help="Motions of the slices: aligned/transforms.csv.")
+@click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
+@click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -39,6 +41,8 @@ def main(
     embeddings,
     history,
     transforms,
+    landmarks,
+    alignment_scores,
     versions,
     params,
     label_key,
@@ -61,6 +65,8 @@ def main(
         records=records, data=data, label_key=label_key,
         metrics=_table(metrics, "embedding", "metric", "value"), history=_table(history, "epoch"),
         transforms=_table(transforms, "sample", "reference", "method"),
+        landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
+        alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),

@@ -65,6 +65,19 @@ class BatchSize(click.ParamType):
     default="error",
     help="Cells without a gene to embed: stop, or write zeros and flag them in obs.",
 )
+@click.option(
+    "--ties",
+    type=click.Choice(["cell", "random"]),
+    default="cell",
+    help="Bins of tied values: by seed and cell alone, or by one stream of draws over the cells in "
+    "their order, as the package scgpt has it.",
+)
+@click.option(
+    "--sampling",
+    type=click.Choice(["cell", "random"]),
+    default="cell",
+    help="The same for genes beyond --max-length.",
+)
 @click.option("--seed", type=int, default=0, help="For bins of tied values and --max-length.")
 def main(
     run: Run, input, checkpoint, output, precision, device, backend, organism, orthologs,
@@ -100,8 +113,9 @@ def main(
         from lloki.scgpt.reference import embed_by_package
 
         vectors[filled] = embed_by_package(
-            matrix[filled], match.found, checkpoint, where, **options
-        )
+            matrix[filled], match.found, checkpoint, where,
+            **{key: options[key] for key in ("max_length", "batch_size", "seed")},
+        )  # fmt: skip
     else:
         parts = _embed(run, model, match, matrix[filled], names, where, precision, options)
         for rows, part in parts:
@@ -120,7 +134,7 @@ def main(
     missing = data.var_names[[symbol is None for symbol in match.symbols]].tolist()
     slices.record(
         result, "embedding", **common, genes_missing=missing,
-        max_length=options["max_length"], seed=options["seed"],
+        **{key: options[key] for key in ("max_length", "seed", "ties", "sampling")},
     )  # fmt: skip
     tokens = np.minimum(np.diff(matrix.indptr)[filled] + 1, options["max_length"])
     run.report(

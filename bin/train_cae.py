@@ -2,22 +2,29 @@
 """Train the conditional autoencoder on the embeddings of all slices."""
 
 import csv
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.cli import InputError, Run, sha256, stage
 
-STEPS = 1200  # what --epochs auto aims at: losses of the real slices are flat from there on
+STEPS = 600  # what --epochs auto aims at: losses of the real slices are flat from there on
+PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False}
 PRESETS = {  # the published settings of the losses, on pairs as published
-    "paper-ovarian": {"lambda_trip": 0.2, "lambda_bc": 500.0, "pair_smoothing": 0},
-    "release-brain": {
-        "lambda_trip": 2.0, "lambda_bc": 500.0, "lr": 5e-3, "epochs": "200", "pair_smoothing": 0,
-    },
-}  # fmt: skip
+    "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
+    "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
+}
 
 
 @stage("train_cae", presets=PRESETS)
 @click.option("--input", required=True, multiple=True, help="SAMPLE.fp.h5ad; repeatable.")
+@click.option("--slice", "expression", multiple=True,
+              help="SAMPLE.slice.h5ad: genes by which pairs are found; repeatable.")  # fmt: skip
 @click.option("--output", required=True, help="The model folder to write.")
 @click.option("--latent-dim", type=click.IntRange(1), default=128)
 @click.option("--batch-dim", type=click.IntRange(1), default=10, help="Numbers of a batch token.")
@@ -26,84 +33,179 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--lambda-bc", type=click.FloatRange(0), default=100.0, help="Conservation.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4)
 @click.option("--weight-decay", type=click.FloatRange(0), default=1e-4)
-@click.option("--chunk-size", type=click.IntRange(1), default=16000, help="Most cells in a step.")
+@click.option("--chunk-size", type=click.IntRange(1), default=2000, help="Most cells in a step.")
 @click.option("--epochs", default="auto", help=f"auto: about {STEPS} steps.")
 @click.option("--margin", type=click.FloatRange(0), default=1.0, help="Margin of the triplets.")
 @click.option("--neighbors", type=click.IntRange(1), default=30, help="Conserved neighbours.")
 @click.option("--pair-neighbors", type=click.IntRange(1), default=40, help="k of mutual pairs.")
-@click.option("--pair-smoothing", type=click.IntRange(0), default=15,
+@click.option("--pair-smoothing", type=click.IntRange(0), default=30,
               help="Cells averaged before pairs are found.")  # fmt: skip
+@click.option("--pair-genes/--no-pair-genes", default=True,
+              help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
 @click.option("--cell-type-key", help="Column of obs: pairs only within a type.")
+@click.option("--negatives", type=click.Choice(["random", "hard"]), default="random",
+              help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
+@click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
+              help="In triplets and conservation.")  # fmt: skip
+@click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it; "
+              "slices that it knows are anchors.")  # fmt: skip
+@click.option("--checkpoint", help="File to resume a killed training from.  [default: "
+              "OUTPUT.checkpoint]")  # fmt: skip
+@click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0, help="Between two.")
 @click.option("--seed", type=int, default=0)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-def main(run: Run, input, output, epochs, cell_type_key, device, **options) -> None:
-    """Train LLOKI-CAE: one latent space for all slices, from their LLOKI-FP embeddings."""
+def main(
+    run: Run, input, expression, output, epochs, cell_type_key, negatives, adapt_from, checkpoint,
+    checkpoint_seconds, device, **options,
+) -> None:  # fmt: skip
+    """Train LLOKI-CAE: one latent space for all slices, from their LLOKI-FP embeddings.
+
+    Started by torchrun, its processes share every step.
+    """
+    if negatives == "hard" and not cell_type_key:
+        raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     import numpy as np
     import torch
 
-    from lloki import cae
+    from lloki import cae, training
     from lloki.device import choose_device, device_name
 
     where = choose_device(device)
-    data, embedder = _read(sorted(input), cell_type_key)
-    counts = [d.n_obs for d in data]
-    slices = np.repeat(np.arange(len(data)), counts)
-    technologies = [str(d.obs["technology"].iloc[0]) for d in data]
-    tokens = list(zip(technologies, [str(d.obs["panel"].iloc[0]) for d in data], strict=True))
-    batches = sorted(set(tokens))
-    embedding = np.concatenate([np.asarray(d.obsm["X_lloki_fp"], np.float32) for d in data])
-    cells = cae.Cells(
-        embedding,
-        np.array([batches.index(t) for t in tokens])[slices],
-        slices,
-        cae.own_neighbors(embedding, slices, options["neighbors"]),
-    )
-    pairs = cae.find_pairs(
-        cae.pair_space(embedding, slices, options["pair_smoothing"]), slices,
-        np.unique(technologies, return_inverse=True)[1][slices], options["pair_neighbors"],
-    )  # fmt: skip
-    if cell_type_key:
-        labels = np.concatenate([d.obs[cell_type_key].astype(str).to_numpy(object) for d in data])
-        pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
-    if not len(pairs):
-        run.warn("no mutual nearest neighbours between technologies: trained without triplets")
-    steps = cae.steps_per_epoch(len(embedding), options["chunk_size"])
-    training = cae.Training(
-        **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr", "weight_decay",
-                                   "chunk_size", "margin", "seed")},
-        epochs=_epochs(epochs, steps), sampled_neighbors=4,
-    )  # fmt: skip
-    torch.manual_seed(options["seed"])
-    model = cae.ConditionalAutoencoder(
-        cae.Architecture(
-            embedding.shape[1], options["latent_dim"], options["batch_dim"], len(batches)
+    rank = _join_processes(where)
+    with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
+        data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
+        slices = np.repeat(np.arange(len(data)), [d.n_obs for d in data])
+        tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]
+        known, model = _known(adapt_from, embedder, embedding.shape[1])
+        batches = known + sorted(set(tokens) - set(known))
+        if adapt_from and len(batches) == len(known):
+            fact = "it knows the technology and panel of every slice given"
+            raise InputError(adapt_from, fact, "use infer_cae.py, or add the new slices")
+        cells, pairs = _neighbours(
+            run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
         )
-    )
-    history = _train(run, cae.Trainer(cells, pairs, model, training, where))
+        cells.batch = np.array([batches.index(t) for t in tokens], dtype=np.int32)[slices]
+        if adapt_from:
+            cells.anchors = np.flatnonzero(cells.batch >= len(known))
+        seen = len(slices) if cells.anchors is None else len(cells.anchors)
+        steps = training.steps_per_epoch(seen, options["chunk_size"])
+        settings = training.Training(
+            **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr",
+                                       "weight_decay", "chunk_size", "margin", "seed",
+                                       "distances")},
+            epochs=_epochs(epochs, steps),
+        )  # fmt: skip
+        torch.manual_seed(options["seed"])
+        if model is None:
+            sizes = embedding.shape[1], options["latent_dim"], options["batch_dim"], len(batches)
+            model = cae.ConditionalAutoencoder(cae.Architecture(*sizes))
+        else:
+            model = cae.extended(model, len(batches))
+        trainer = training.Trainer(cells, pairs, model, settings, where, len(known))
+        inputs = [sha256(path) for path in sorted({*input, *expression})]
+        started = _train(
+            run, trainer, Path(checkpoint or f"{output.rstrip('/')}.checkpoint"),
+            checkpoint_seconds, rank, {**run.options, "input": inputs, "expression": []},
+        )  # fmt: skip
+    if rank:
+        sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
+    history = trainer.history
     run.report(
-        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(embedding), batches=names,
-        embedder=embedder, pairs=len(pairs) // 2,
-        cells_in_pairs=len(np.unique(pairs[:, 0])), epochs=training.epochs,
-        steps=steps * training.epochs, losses=history[-1], device=device_name(where),
+        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(slices), batches=names,
+        embedder=embedder, pairs=len(pairs) // 2, cells_in_pairs=len(np.unique(pairs[:, 0])),
+        epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
+        losses=history[-1], batches_known=len(known), device=device_name(where),
     )  # fmt: skip
     with run.output(output) as temporary:
         temporary.mkdir()
-        cae.save(model, names, training, temporary, embedder=embedder)
+        cae.save(model, names, settings, temporary, embedder=embedder)
         with (temporary / "history.csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, fieldnames=list(history[0]))
             writer.writeheader()
-            writer.writerows(history)
+            writer.writerows(
+                {"epoch": r["epoch"], **{k: round(v, 6) for k, v in r.items() if k != "epoch"}}
+                for r in history
+            )
 
 
-def _read(paths: list[str], cell_type_key: str | None) -> tuple[list, str]:
-    """The slices' embeddings, checked to be of one kind; and the embedder that made them."""
+def _join_processes(where) -> int:
+    """This process's number among those that torchrun started, 0 without it."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return 0
+    import torch
+    import torch.distributed as dist
+
+    if where.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return dist.get_rank()
+
+
+def _known(folder: str | None, embedder: str, width: int) -> tuple[list, object]:
+    """The batches that a model to adapt knows, and the model; InputError if it does not fit."""
+    if folder is None:
+        return [], None
+    from lloki import cae
+
+    try:
+        model, config = cae.load(Path(folder))
+        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        fact = f"not a trained model ({type(error).__name__})"
+        raise InputError(folder, fact, "give the folder that train_cae.py wrote") from None
+    if model.architecture.input_dim != width or config.get("embedder") != embedder:
+        raise InputError(
+            folder, f"it was trained on {config.get('embedder')} with "
+            f"{model.architecture.input_dim} numbers, the slices are {embedder} with {width}",
+            "embed the slices as the model's slices were",
+        )  # fmt: skip
+    return batches, model
+
+
+def _neighbours(
+    run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
+):  # fmt: skip
+    """The cells with their neighbours in the own slice, and the pairs between batches."""
+    import numpy as np
+
+    from lloki import pairs
+    from lloki.training import Cells
+
+    space = pairs.search_space(embedding)
+    most = max(options["neighbors"], options["pair_smoothing"])
+    near = pairs.own_neighbors(space, slices, most, options["seed"])
+    genes = _expression(run, expression, data) if options["pair_genes"] else [None] * len(data)
+    views = []
+    for s, known in enumerate(genes):
+        rows = np.flatnonzero(slices == s)
+        smoothed = near[rows, : options["pair_smoothing"]] - rows[0]
+        views.append(pairs.view(space[rows], rows, smoothed, known))
+    found = pairs.find_pairs(views, tokens, options["pair_neighbors"])
+    hard = None
+    if cell_type_key:
+        labels = np.concatenate([d.obs[cell_type_key].astype(str).to_numpy(object) for d in data])
+        found = found[labels[found[:, 0]] == labels[found[:, 1]]]
+        if negatives == "hard":
+            hard = pairs.hard_negatives(space, slices, labels.astype(str))
+    if not len(found):
+        run.warn("no mutual nearest neighbours between batches: trained without triplets")
+    near = np.ascontiguousarray(near[:, : options["neighbors"]])
+    return Cells(embedding, slices, slices, near, hard), found
+
+
+def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, str, object]:
+    """The slices, checked to be of one kind, without their embeddings; what made those; all.
+
+    The embeddings go into `scratch`, block by block, and come back as a memory map.
+    """
+    import numpy as np
+
     from lloki import slices as files
 
-    data = [files.read_embedding(path, "X_lloki_fp") for path in paths]
-    seen: dict[str, str] = {}
-    first = data[0].obsm["X_lloki_fp"].shape[1]
-    for path, d in zip(paths, data, strict=True):
+    data, seen, embedders, width = [], {}, set(), None
+    for path in paths:
+        d, shape = files.read_cells(path, "X_lloki_fp")
         sample = files.sample_name(d, path)
         if sample in seen:
             raise InputError(path, f"sample {sample!r} is also in {seen[sample]}", "give it once")
@@ -111,18 +213,47 @@ def _read(paths: list[str], cell_type_key: str | None) -> tuple[list, str]:
         missing = {"technology", "panel", *filter(None, [cell_type_key])} - set(d.obs)
         if missing:
             raise InputError(path, f"obs has no column {min(missing)!r}", "see prepare_slice.py")
-        width = d.obsm["X_lloki_fp"].shape[1]
-        if width != first:
+        width = width or shape[1]
+        if shape[1] != width:
             raise InputError(
-                path, f"its embedding has {width} numbers, that of {paths[0]} has {first}",
+                path, f"its embedding has {shape[1]} numbers, that of {paths[0]} has {width}",
                 "embed all slices with one model",
             )  # fmt: skip
-    embedders = sorted({files.embedder(d) for d in data})
+        for block in files.embedding_blocks(path, "X_lloki_fp"):
+            block.tofile(scratch)
+        embedders.add(files.embedder(d))
+        data.append(d)
     if len(embedders) > 1:
-        raise InputError(
-            paths[0], f"embedders differ among the slices: {', '.join(embedders)}", "use one"
-        )
-    return data, embedders[0]
+        listed = ", ".join(sorted(embedders))
+        raise InputError(paths[0], f"embedders differ among the slices: {listed}", "use one")
+    scratch.flush()
+    shape = sum(d.n_obs for d in data), width
+    return data, embedders.pop(), np.memmap(scratch, np.float32, "r", shape=shape)
+
+
+def _expression(run: Run, paths: list[str], data: list) -> list:
+    """Genes of each slice of `data`, None for all where no slice is given."""
+    from lloki import slices as files
+    from lloki.pairs import Expression
+
+    if not paths:
+        run.warn("no --slice: pairs are found by the embeddings alone, less surely")
+        return [None] * len(data)
+    found = {}
+    for path in paths:
+        cells = files.read_expression(path)
+        found[files.sample_name(cells, path)] = path, cells
+    genes = []
+    for d in data:
+        sample = str(d.obs["sample"].iloc[0])
+        if sample not in found:
+            raise InputError("--slice", f"there is none of sample {sample!r}", "give all or none")
+        path, cells = found[sample]
+        if not cells.obs_names.equals(d.obs_names):
+            fact = f"its cells are not those of the embedding of {sample!r}"
+            raise InputError(path, fact, "give the slice that was embedded")
+        genes.append(Expression.of(cells.X, cells.var_names))
+    return genes
 
 
 def _epochs(epochs: str, steps: int) -> int:
@@ -133,22 +264,50 @@ def _epochs(epochs: str, steps: int) -> int:
     return int(epochs)
 
 
-def _train(run: Run, trainer) -> list[dict]:
-    """All epochs; a row of losses each. Stops with an error when a loss is no number any more."""
+def _train(
+    run: Run, trainer, checkpoint: Path, seconds: float, rank: int, told: dict
+) -> int:  # fmt: skip
+    """All epochs that are left; how many an earlier run had done.
+
+    Stops with an error when a loss is no number any more. A checkpoint of the same inputs and
+    options (`told`) is taken up; it is renewed every `seconds` and removed at the end.
+    """
     import math
 
-    history = []
-    epochs = trainer.training.epochs
+    import torch
+
+    def key(options: dict) -> str:
+        left_out = ("output", "checkpoint", "checkpoint_seconds", "device")
+        return json.dumps({k: v for k, v in options.items() if k not in left_out}, sort_keys=True)
+
+    told = key(told)
+    if checkpoint.is_file():
+        try:
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            if saved["told"] == told:
+                trainer.resume(saved)
+            else:
+                run.warn(f"{checkpoint}: of another training, not resumed")
+        except Exception:  # a damaged pickle may raise anything
+            run.warn(f"{checkpoint}: not a checkpoint, not resumed")
+    started, epochs, saved_at = len(trainer.history), trainer.training.epochs, time.monotonic()
     with run.progress(epochs, "epochs") as progress:
-        for epoch in range(1, epochs + 1):
+        progress.update(started)
+        for epoch in range(started + 1, epochs + 1):
             losses = trainer.epoch()
             if not math.isfinite(losses["total"]):
+                checkpoint.unlink(missing_ok=True)
                 raise InputError(
                     "training", f"it diverged in epoch {epoch}", "lower --lr or the lambdas"
                 )
-            history.append({"epoch": epoch, **{k: round(v, 6) for k, v in losses.items()}})
             progress.update(note=" ".join(f"{k} {v:.4f}" for k, v in losses.items()))
-    return history
+            if not rank and epoch < epochs and time.monotonic() - saved_at >= seconds:
+                with run.output(checkpoint) as temporary:
+                    torch.save({"told": told, **trainer.state()}, temporary)
+                saved_at = time.monotonic()
+    if not rank:
+        checkpoint.unlink(missing_ok=True)
+    return started
 
 
 if __name__ == "__main__":

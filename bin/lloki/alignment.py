@@ -2,7 +2,8 @@
 
 Landmarks are noisy: a cell of a kind meets any cell of that kind. Two things make them useful:
 cells are compared by the mean embedding of their surroundings, and the motion is the one that most
-landmarks agree on, not their mean. Then the arrangement has to beat chance.
+landmarks agree on, not their mean. Then the arrangement has to beat chance. A motion that does is
+refined on all cells (see `refinement`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 
 from lloki.neighbours import mutual, unit_rows
-from lloki.rigid import Fit, Motion, Unalignable, fit_plain, fit_robust, identity, rms
+from lloki.refinement import refine
+from lloki.rigid import Fit, Motion, Unalignable, distances, fit_plain, fit_robust, identity, rms
 
 MIN_LANDMARKS = 10
 MAX_LANDMARKS = 2000  # in the search for a motion; more do not change it
@@ -40,12 +42,16 @@ class Alignment:
     chance: np.ndarray  # the scores that chance reached, one a run
     p: float  # how often chance does as well; NaN untested
 
-    def row(self, sample: str, reference: str) -> dict:
-        """A row of transforms.csv: aligned = scale · R x + t, in micrometres."""
+    def row(self, sample: str, reference: str, via: str) -> dict:
+        """A row of transforms.csv: aligned = scale · R x + t, in micrometres.
+
+        `via`: the slice to which the pair is that the figures are of; the reference, or another.
+        """
         d = len(self.motion.translation)
         return {
             "sample": sample,
             "reference": reference,
+            "via": via,
             "method": self.method,
             **{f"r{i}{j}": self.motion.rotation[i, j] for i in range(d) for j in range(d)},
             **{f"t{'xyz'[i]}": self.motion.translation[i] for i in range(d)},
@@ -117,7 +123,8 @@ def align(
     `plain`: the paper's landmarks between single cells and one Kabsch fit over all, untested.
     """
     rng = np.random.default_rng(seed)
-    pairs, features = landmarks(moving, fixed, neighbors, 0 if plain else neighborhood, rng)
+    around = [surroundings(*side, 0 if plain else neighborhood) for side in (moving, fixed)]
+    pairs, features = landmarks(*around, neighbors, rng)
     if not plain:
         chosen = np.sort(rng.permutation(len(pairs))[:MAX_LANDMARKS])
         pairs, features = pairs[chosen], features[chosen]
@@ -137,7 +144,7 @@ def align(
             p = exceedance(fit.score, chance)
             if p > ALPHA:
                 raise Unalignable(f"the landmarks agree no better than by chance (p = {p:.2g})")
-            method = "robust"
+            method, fit = "robust", _refined(fit, around, moving, fixed, pairs, reach, rng)
     except Unalignable as error:
         reason = str(error)
     score = fit.score if fit else 0.0
@@ -149,20 +156,27 @@ def align(
     )
 
 
+def _refined(fit: Fit, around, moving, fixed, pairs, reach: float, rng) -> Fit:
+    """The fit after `refinement.refine`, unless that loses most of the landmarks that agreed."""
+    sides = [(features, side[1]) for features, side in zip(around, (moving, fixed), strict=True)]
+    motion = refine(fit.motion, *sides, reach, rng)
+    away = distances(motion, moving[1][pairs[:, 0]], fixed[1][pairs[:, 1]])
+    inliers = away < reach
+    if inliers.sum() < fit.inliers.sum() / 2:
+        return fit
+    return Fit(motion, inliers, rms(away[inliers]), fit.score)
+
+
 def landmarks(
-    moving: tuple[np.ndarray, np.ndarray],
-    fixed: tuple[np.ndarray, np.ndarray],
-    neighbors: int,
-    neighborhood: int,
-    rng: np.random.Generator,
+    moving: np.ndarray, fixed: np.ndarray, neighbors: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks between two slices (m × 2 rows), and what their surroundings look like (m × 2p).
 
-    Of a slice with more than MAX_CELLS cells, that many are drawn.
+    moving, fixed: surroundings of the cells, n × p. Of a slice with more than MAX_CELLS cells,
+    that many are drawn.
     """
     sides = []
-    for embedding, coordinates in (moving, fixed):
-        features = surroundings(embedding, coordinates, neighborhood)
+    for features in (moving, fixed):
         rows = np.sort(rng.permutation(len(features))[:MAX_CELLS])
         sides.append((rows, features[rows]))
     (rows, first), (columns, second) = sides

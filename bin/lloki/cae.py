@@ -1,14 +1,14 @@
 """LLOKI-CAE: a conditional autoencoder that brings slices of all technologies together (Eq. 6-9).
 
 The batch token, one for each pair of technology and gene panel, is a learnt vector that joins the
-input of the encoder and of the decoder. Training sees the embeddings of all slices; a slice whose
-batch the model knows is then embedded by one forward pass.
+input of the encoder and of the decoder. `training` trains it on the embeddings of all slices; a
+slice whose batch the model knows is then embedded by one forward pass.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-from lloki.neighbours import mutual, nearest
 
 HIDDEN = (256, 175)
 
@@ -60,166 +58,6 @@ class ConditionalAutoencoder(nn.Module):
         return self.decoder(torch.cat([latent, self.batch(batch)], dim=1))
 
 
-def reconstruction_loss(cells: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-    """Mean squared error between the embeddings and the decoder's output (Eq. 6)."""
-    return nn.functional.mse_loss(decoded, cells)
-
-
-def triplet_loss(
-    anchor: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, margin: float
-) -> torch.Tensor:
-    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over the triplets (Eq. 7)."""
-    apart = distance(anchor, positive) - distance(anchor, negative) + margin
-    return apart.clamp_min(0).mean()
-
-
-def conservation_loss(latent_distance: torch.Tensor, distance_before: torch.Tensor) -> torch.Tensor:
-    """Mean of (‖Z_i − Z_j‖ − ‖X_i − X_j‖)² over cells i and their neighbours j (Eq. 8)."""
-    return (latent_distance - distance_before).square().mean()
-
-
-def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Euclidean distance along the last axis, with a gradient where it is zero."""
-    return ((a - b).square().sum(dim=-1) + 1e-12).sqrt()
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training is told; the defaults live in the options of train_cae.py."""
-
-    lambda_rec: float
-    lambda_trip: float
-    lambda_bc: float
-    lr: float
-    weight_decay: float
-    chunk_size: int
-    epochs: int
-    margin: float
-    sampled_neighbors: int
-    seed: int
-
-
-@dataclass
-class Cells:
-    """All cells of all slices, one after the other.
-
-    embedding: n × d float32; batch and slice: n int64; neighbors: n × k rows of the same slice.
-    """
-
-    embedding: np.ndarray
-    batch: np.ndarray
-    slice: np.ndarray
-    neighbors: np.ndarray
-
-
-class Trainer:
-    """Trains the model on pairs; every draw comes from one seeded generator, on the CPU."""
-
-    def __init__(
-        self,
-        cells: Cells,
-        pairs: np.ndarray,
-        model: ConditionalAutoencoder,
-        training: Training,
-        device: torch.device,
-    ) -> None:
-        self.training, self.model, self.device = training, model.to(device), device
-        self.random = np.random.default_rng(training.seed)
-        self.cells = cells
-        self.embedding = torch.from_numpy(cells.embedding).to(device)
-        self.batch = torch.from_numpy(cells.batch).to(device)
-        order = np.argsort(cells.slice, kind="stable")
-        self.members = np.split(order, np.flatnonzero(np.diff(cells.slice[order])) + 1)
-        self.set_pairs(pairs)
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=training.lr, weight_decay=training.weight_decay
-        )
-
-    def set_pairs(self, pairs: np.ndarray) -> None:
-        """Take pairs (p × 2, rows of the cells, both directions) as anchors and positives."""
-        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-        self.positives = pairs[:, 1]
-        counts = np.bincount(pairs[:, 0], minlength=len(self.cells.batch))
-        self.first = np.concatenate([[0], np.cumsum(counts)])
-
-    def epoch(self) -> dict[str, float]:
-        """One pass in which every cell is an anchor once; the mean of each loss."""
-        totals: dict[str, float] = {}
-        chunks = self._chunks()
-        for anchors in chunks:
-            losses = self._losses(anchors)
-            self.optimizer.zero_grad()
-            losses["total"].backward()
-            self.optimizer.step()
-            for name, loss in losses.items():
-                totals[name] = totals.get(name, 0.0) + loss.item() * len(anchors)
-        return {name: total / len(self.cells.batch) for name, total in totals.items()}
-
-    def latent(self) -> np.ndarray:
-        """Latent positions of all cells (n × latent_dim, float32)."""
-        return encode(self.model, self.cells.embedding, self.cells.batch, self.device)
-
-    def _chunks(self) -> list[np.ndarray]:
-        """All cells in chunks, each with cells of every slice in proportion."""
-        rank, row = [], []
-        for members in self.members:
-            row.append(self.random.permutation(members))
-            rank.append((np.arange(len(members)) + self.random.random()) / len(members))
-        order = np.concatenate(row)[np.argsort(np.concatenate(rank), kind="stable")]
-        return np.array_split(order, steps_per_epoch(len(order), self.training.chunk_size))
-
-    def _losses(self, anchors: np.ndarray) -> dict[str, torch.Tensor]:
-        """The three losses and their weighted sum on one chunk of anchors."""
-        t, k = self.training, self.cells.neighbors.shape[1]
-        drawn = min(t.sampled_neighbors, k)
-        columns = self.random.random((len(anchors), k)).argpartition(drawn - 1, axis=1)[:, :drawn]
-        near = np.take_along_axis(self.cells.neighbors[anchors], columns, axis=1)
-        anchor, positive, negative = self._triplets(anchors)
-        used, where = np.unique(
-            np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
-        )
-        a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
-        cells, batch = self._rows(self.embedding, used), self._rows(self.batch, used)
-        latent = self.model.encode(cells, batch)
-        decoded = self.model.decode(self._rows(latent, a), self._rows(batch, a))
-        i = a.repeat(drawn)
-        losses = {
-            "reconstruction": reconstruction_loss(self._rows(cells, a), decoded),
-            "conservation": conservation_loss(
-                distance(self._rows(latent, i), self._rows(latent, j)),
-                distance(self._rows(cells, i), self._rows(cells, j)),
-            ),
-            "triplet": latent.new_zeros(()),
-        }
-        if len(positive):
-            corners = (self._rows(latent, c) for c in (a[anchor], p, n))
-            losses["triplet"] = triplet_loss(*corners, t.margin)
-        losses["total"] = (
-            t.lambda_rec * losses["reconstruction"]
-            + t.lambda_trip * losses["triplet"]
-            + t.lambda_bc * losses["conservation"]
-        )
-        return losses
-
-    def _rows(self, values: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always."""
-        return values.index_select(0, torch.from_numpy(rows).to(self.device))
-
-    def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places in `anchors` that have positives, a positive and a negative cell for each."""
-        count = self.first[anchors + 1] - self.first[anchors]
-        place = np.flatnonzero(count)
-        chosen = (self.random.random(len(place)) * count[place]).astype(np.int64)
-        positive = self.positives[self.first[anchors[place]] + chosen]
-        draw = self.random.random(len(place))
-        negative = np.empty_like(positive)
-        slices = self.cells.slice[anchors[place]]
-        for s, members in enumerate(self.members):
-            those = slices == s
-            negative[those] = members[(draw[those] * len(members)).astype(np.int64)]
-        return place, positive, negative
-
-
 @torch.no_grad()
 def encode(
     model: ConditionalAutoencoder,
@@ -239,64 +77,24 @@ def encode(
     return np.concatenate(blocks)
 
 
-def steps_per_epoch(cells: int, chunk_size: int) -> int:
-    """Steps in which all cells are seen once; at least four, so that small data trains too."""
-    return max(min(4, cells), -(-cells // chunk_size))
-
-
-def own_neighbors(embedding: np.ndarray, slices: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k nearest cells of the own slice for every cell (n × k, int64; cosine).
-
-    embedding: n × d; slices: n numbers. A slice of fewer than k + 1 cells repeats what it has.
-    """
-    found = np.empty((len(embedding), k), dtype=np.int64)
-    for s in np.unique(slices):
-        rows = np.flatnonzero(slices == s)
-        part = embedding[rows]
-        near, _ = nearest(part, part, k, exclude=np.arange(len(rows)))
-        if near.shape[1] == 0:
-            near = np.arange(len(rows))[:, None]
-        found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
-    return found
-
-
-def pair_space(embedding: np.ndarray, slices: np.ndarray, smooth: int) -> np.ndarray:
-    """The embeddings as pairs are found in them: averaged over near cells, centred by slice.
-
-    Averaging each cell with its `smooth` nearest cells of the same slice takes out noise, centring
-    takes out what a technology adds to all of its cells. embedding: n × d; slices: n numbers.
-    """
-    space = np.array(embedding, dtype=np.float32)
-    if smooth:
-        near = own_neighbors(embedding, slices, smooth)
-        space += embedding[near].sum(axis=1, dtype=np.float32)
-        space /= smooth + 1
-    for s in np.unique(slices):
-        space[slices == s] -= space[slices == s].mean(axis=0)
-    return space
-
-
-def find_pairs(space: np.ndarray, slices: np.ndarray, technology: np.ndarray, k: int) -> np.ndarray:
-    """Mutual nearest neighbours between all slices of different technologies (cosine).
-
-    space: n × d; slices and technology: n numbers. Returns rows, p × 2 int64, each pair in both
-    directions.
-    """
-    rows = [np.flatnonzero(slices == s) for s in np.unique(slices)]
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for i, first in enumerate(rows):
-        for second in rows[i + 1 :]:
-            if technology[first[0]] != technology[second[0]]:
-                found = mutual(space[first], space[second], k)
-                found = np.column_stack([first[found[:, 0]], second[found[:, 1]]])
-                pairs += [found, found[:, ::-1]]
-    return np.concatenate(pairs)
+def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:
+    """The model with vectors for more batches (in all `batches`): the mean of those it knows."""
+    known = model.architecture.batches
+    larger = ConditionalAutoencoder(replace(model.architecture, batches=batches))
+    weights = model.state_dict()
+    rows = weights["batch.weight"]
+    new = rows.mean(dim=0, keepdim=True).expand(batches - known, -1)
+    larger.load_state_dict({**weights, "batch.weight": torch.cat([rows, new])})
+    return larger
 
 
 def save(
-    model: ConditionalAutoencoder, batches: list[dict], training: Training, folder: Path, **notes
+    model: ConditionalAutoencoder, batches: list[dict], training: object, folder: Path, **notes
 ) -> None:
-    """Write model.safetensors and config.json into an existing folder."""
+    """Write model.safetensors and config.json into an existing folder.
+
+    batches: technology and panel of each; training: the dataclass of its hyperparameters.
+    """
     weights = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     config = {

@@ -31,6 +31,8 @@ class Material:
     embeddings: ad.AnnData | None = None
     history: pd.DataFrame | None = None
     transforms: pd.DataFrame | None = None
+    landmarks: pd.DataFrame | None = None
+    alignment_scores: pd.DataFrame | None = None
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,19 +171,14 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(chosen, order, axis=1)
 
 
-def mutual(
-    first: np.ndarray,
-    second: np.ndarray,
-    k: int,
-    metric: str = "cosine",
-    gpu: torch.device | None = None,
-) -> np.ndarray:
-    """Pairs (row of `first`, row of `second`) where each is among the other's k nearest.
+def mutual(first: np.ndarray, second: np.ndarray, k: int, search: Callable = nearest) -> np.ndarray:
+    """Pairs (row of `first`, row of `second`) where each is among the other's k nearest (cosine).
 
-    first is n × d, second m × d. Returns pairs, p × 2 int64, sorted.
+    first is n × d, second m × d; `search` is called as `nearest` is. Returns pairs, p × 2 int64,
+    sorted.
     """
-    forward = _selection(nearest(first, second, k, metric, gpu=gpu)[0], len(second))
-    backward = _selection(nearest(second, first, k, metric, gpu=gpu)[0], len(first))
+    forward = _selection(search(first, second, k)[0], len(second))
+    backward = _selection(search(second, first, k)[0], len(first))
     both = forward.multiply(backward.T).tocoo()
     pairs = np.column_stack([both.row, both.col]).astype(np.int64)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

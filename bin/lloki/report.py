@@ -125,6 +125,8 @@ def pictures(material: Material) -> dict[str, Figure]:
         name = f"slices_{'labels' if by is material.labels else 'clusters'}"
         drawn[name] = figures.spatial_grid(places, parts, by)
     if material.transforms is not None and "spatial_aligned" in material.data.obsm:
+        if len(material.samples) > 1:
+            drawn["alignment"] = figures.alignment_together(*report_results.overlays(material))
         for (sample, reference), pair in report_results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figures.alignment_single(*pair)
     if found := report_run.sparsities(material):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from lloki import figures, markup
 from lloki.markup import Section, absent
@@ -88,16 +89,29 @@ def map_colourings(material: Material) -> list[figures.Colouring]:
 def alignment(material: Material) -> Section:
     """Each slice over its reference, before and after, and the motion found."""
     description = (
-        "Each slice (orange) over the slice it was aligned to (grey): as it came, "
-        "put over its middle, and after the rotation and shift found from cells that "
-        "are each other's neighbours in LLOKI space."
+        "All slices over one another, as they came (centred) and after the rotation and shift "
+        "found from landmarks: cells that are each other's neighbours in LLOKI space. Lines join "
+        "landmarks, at most 200 of a pair; blue ones agree with the motion. Then each slice "
+        "(orange) over the reference (grey)."
     )
     table = material.transforms
     if table is None or "spatial_aligned" not in material.data.obsm:
         content = absent("alignment", "No transforms.csv, or no aligned coordinates, were given.")
         return Section("alignment", "Alignment", description, content)
     moved = table[table["sample"].astype(str) != table["reference"].astype(str)]
-    pictures = [
+    together, pictures = "", []
+    if len(material.samples) > 1:
+        drawn = figures.png(figures.alignment_together(*overlays(material)), 150)
+        alt = "All slices over one another, before and after alignment"
+        together = markup.grid([markup.picture(drawn, "All slices", alt, wide=True)], 1)
+        pictures = [
+            markup.picture(
+                figures.png(figures.landmark_lines(*lines), 150), caption,
+                f"Landmarks of {caption}", wide=True,
+            )
+            for caption, lines in landmark_pairs(material).items()
+        ]  # fmt: skip
+    pictures += [
         markup.picture(
             figures.png(figures.alignment_single(*pair), 150), f"{sample} over {reference}",
             f"Slice {sample} over {reference} before and after alignment", wide=True,
@@ -109,11 +123,62 @@ def alignment(material: Material) -> Section:
     kept = [name for name in kept if moved[name].notna().any()]
     rows = [[row[name] for name in kept] for row in moved.to_dict("records")]
     titles = [TRANSFORM_TITLES.get(name, name) for name in kept]
-    content = markup.grid(pictures, 2) + markup.table(titles, rows)
+    content = together + markup.grid(pictures, 2) + markup.table(titles, rows)
+    content += alignment_scores(material.alignment_scores)
     left = moved.loc[moved["method"] == "identity", "sample"].tolist()
     if left:
         content = markup.paragraph(f"Left where they were: {', '.join(left)}.", "missing") + content
     return Section("alignment", "Alignment", description, content)
+
+
+def alignment_scores(table: pd.DataFrame | None) -> str:
+    """LLOKI's alignment beside others, where they were compared (--benchmark_alignment)."""
+    if table is None or table.empty:
+        return ""
+    shown = table.astype(object).where(table.notna(), None)
+    names = {
+        "sample": "slice", "pearson": "Pearson", "label_match": "equal labels", "seconds": "s",
+    }  # fmt: skip
+    kept = [name for name in shown if shown[name].notna().any()]
+    rows = [[row[name] for name in kept] for row in shown.to_dict("records")]
+    return markup.paragraph(
+        "Ways to align compared: every cell and the nearest of the other slice. Pearson of their "
+        "shared genes, each standardised in its slice; share of equal labels. Random motions are "
+        "the floor.", "note",
+    ) + markup.table([names.get(name, name) for name in kept], rows)  # fmt: skip
+
+
+def overlays(material: Material) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Places by sample: before, all centred; after, those that lie in the reference's frame."""
+    before, after = material.data.obsm["spatial"], material.data.obsm["spatial_aligned"]
+    table = material.transforms.astype({"sample": str, "reference": str, "method": str})
+    placed = table[(table["method"] != "identity") | (table["sample"] == table["reference"])]
+    samples = material.samples
+    centred = {s: before[cells] - before[cells].mean(axis=0) for s, cells in samples.items()}
+    kept = set(placed["sample"])
+    empty = np.full((1, before.shape[1]), np.nan)
+    return centred, {s: after[cells] if s in kept else empty for s, cells in samples.items()}
+
+
+def landmark_pairs(material: Material) -> dict[str, tuple[np.ndarray, ...]]:
+    """Both slices' places, landmarks (rows) and whether they agree, by the caption of the pair."""
+    table, places = material.landmarks, material.data.obsm["spatial"]
+    if table is None:
+        return {}
+    found = {}
+    for (sample, reference), rows in table.astype({"sample": str}).groupby(["sample", "reference"]):
+        if {sample, reference} <= set(material.samples):
+            sides = [material.samples[name] for name in (sample, reference)]
+            names = [material.data.obs_names[side] for side in sides]
+            pairs = np.column_stack([
+                index.get_indexer(rows[key])
+                for index, key in zip(names, ("cell", "reference_cell"), strict=True)
+            ])  # fmt: skip
+            known = (pairs >= 0).all(axis=1)
+            agree = rows["inlier"].to_numpy(bool)[known]
+            caption = f"{sample} and {reference}" + ("" if agree.any() else " (not aligned)")
+            found[caption] = places[sides[0]], places[sides[1]], pairs[known], agree
+    return found
 
 
 def aligned_pairs(material: Material) -> dict[tuple[str, str], tuple[np.ndarray, ...]]:

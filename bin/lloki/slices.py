@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -28,6 +30,12 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
     except Exception as error:
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+    check_names(data, path)
+    return data
+
+
+def check_names(data: ad.AnnData, path: object) -> None:
+    """InputError if there are no cells, or if cells or genes share a name."""
     if data.n_obs == 0:
         raise InputError(path, "it holds no cells", "leave this sample out")
     for names, what in ((data.obs_names, "cell"), (data.var_names, "gene")):
@@ -36,7 +44,6 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
             raise InputError(
                 path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
             )
-    return data
 
 
 def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
@@ -251,6 +258,43 @@ def read_embedding(path: str | Path, *keys: str) -> ad.AnnData:
         if not np.isfinite(data.obsm[key]).all():
             raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
     return data
+
+
+def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]:
+    """Read obs and uns['lloki'] of a file alone, and the shape of obsm[key] (n × d).
+
+    InputError as from `read_embedding`; whether values are finite is for `embedding_blocks`.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        with h5py.File(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
+            if "uns/lloki" in file:
+                data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
+            shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
+    except Exception as error:
+        reason = f"not a readable AnnData file ({type(error).__name__})"
+        raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+    check_names(data, path)
+    if shape is None:
+        raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
+    return data, shape
+
+
+def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[np.ndarray]:
+    """obsm[key] of a file that `read_cells` read, float32, so many rows at a time.
+
+    InputError where a value is not finite.
+    """
+    with h5py.File(path) as file:
+        values = file[f"obsm/{key}"]
+        for start in range(0, len(values), rows):
+            block = np.asarray(values[start : start + rows], dtype=np.float32)
+            if not np.isfinite(block).all():
+                raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
+            yield block
 
 
 def without_expression(data: ad.AnnData) -> ad.AnnData:

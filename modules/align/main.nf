@@ -11,6 +11,7 @@ process ALIGN {
     output:
     path 'aligned/*.lloki.h5ad', arity: '1..*', emit: lloki
     path 'aligned/transforms.csv', emit: transforms
+    path 'aligned/landmarks.csv', emit: landmarks
     path 'aligned.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -25,7 +26,7 @@ process ALIGN {
     stub:
     """
     mkdir aligned
-    touch aligned/transforms.csv aligned.json
+    touch aligned/transforms.csv aligned/landmarks.csv aligned.json
     for file in ${lloki}; do touch aligned/\$file; done
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -8,6 +8,7 @@ process CAE_VARIANT {
 
     input:
     tuple val(name), val(options), path(fp)
+    path slices
     val stage
     val infer_stage
 
@@ -19,7 +20,7 @@ process CAE_VARIANT {
     script:
     """
     ${prologue(task.cpus, stage)}
-    train_cae.py ${repeated('--input', fp)} \\
+    train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
         --output cae ${stage.options} ${options} ${task.ext.args ?: ''}
     mkdir latent
     for slice in ${fp}; do

@@ -12,6 +12,8 @@ process REPORT {
     path embeddings
     path history
     path transforms
+    path landmarks
+    path alignment_scores
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
     path multiqc_config
@@ -28,6 +30,7 @@ process REPORT {
     ${prologue(task.cpus, stage)}
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
+        --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${stage.options} ${task.ext.args ?: ''}

@@ -7,6 +7,8 @@ process TRAIN_CAE {
 
     input:
     path fp
+    path slices
+    path adapted, stageAs: 'adapt_from'
     val stage
 
     output:
@@ -18,8 +20,8 @@ process TRAIN_CAE {
     script:
     """
     ${prologue(task.cpus, stage)}
-    train_cae.py ${repeated('--input', fp)} \\
-        --output cae ${stage.options} ${task.ext.args ?: ''}
+    train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
+        ${adapted ? "--adapt-from ${adapted}" : ''} --output cae ${stage.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" cae.json > versions.yml
     """
 

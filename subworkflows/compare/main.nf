@@ -55,7 +55,7 @@ workflow COMPARE {
     trained = variants.inject(channel.empty()) { all, name, options ->
         all.mix(by_sample(inputs[name] ?: fp).map { files -> [name, options, files] })
     }
-    CAE_VARIANT(trained, stage('train_cae'), stage('infer_cae'))
+    CAE_VARIANT(trained, by_sample(slices), stage('train_cae'), stage('infer_cae'))
 
     results = [JOIN_SHARED.out, BASELINE.out, EXPORT_EMBEDDING.out, CAE_VARIANT.out]
     tables = results.drop(1).inject(channel.empty()) { all, one -> all.mix(one.embedding) }

@@ -74,7 +74,7 @@ def test_the_transforms_are_what_was_done_to_the_cells(folder, aligned):
     table = pd.read_csv(out / "transforms.csv").set_index("sample")
     assert list(table.index) == ["there", "here", "noise"]
     assert list(table.columns) == (
-        "reference method r00 r01 r10 r11 tx ty scale landmarks inliers rmsd p reason".split()
+        "reference via method r00 r01 r10 r11 tx ty scale landmarks inliers rmsd p reason".split()
     )
     assert set(table["reference"]) == {"here"}  # the slice with the most cells
     for sample, row in table.iterrows():
@@ -112,7 +112,9 @@ def test_halves_meet_and_strangers_stay(folder, aligned):
 def test_the_json_tells_pair_by_pair(aligned):
     record = json.loads(aligned[0].with_suffix(".json").read_text())
     assert record["reference"] == "here" and record["aligned"] == ["there"]
-    there, noise = record["pairs"]
+    pairs = {(pair["sample"], pair["reference"]): pair for pair in record["pairs"]}
+    assert set(pairs) == {("there", "here"), ("noise", "here"), ("noise", "there")}
+    there, noise = pairs["there", "here"], pairs["noise", "here"]
     assert there["angle_degrees"] == pytest.approx(-90, abs=3)
     assert there["inliers"] > 100 and there["p"] < 0.01 and not there["mirrored"]
     assert there["score"] > there["chance_max"]

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors.numpy import load_file
 
@@ -57,8 +61,12 @@ def folder(tmp_path_factory):
             mosaic_embed, "--input", out / f"{sample}.slice.h5ad", "--model", out / "mosaic",
             "--output", out / f"{sample}.fp.h5ad",
         )  # fmt: skip
-    good(train_cae, *embeddings(out), "--output", out / "cae", "--epochs", 12)
+    good(train_cae, *embeddings(out), *expression(out), "--output", out / "cae", "--epochs", 12)
     return out
+
+
+def expression(out, samples=tuple(SLICES)):
+    return [f"--slice={out / s}.slice.h5ad" for s in samples]
 
 
 def embeddings(out, samples=tuple(SLICES)):
@@ -82,7 +90,8 @@ def test_order_of_inputs_changes_no_bit_of_either_model(folder, tmp_path):
     good(fit_mosaic, "--input", DEMO / "reference.h5ad", *turned, "--output", tmp_path / "mosaic")
     one, two = (load_file(f / "mosaic" / "loadings.safetensors") for f in (folder, tmp_path))
     assert (one["loadings"] == two["loadings"]).all()
-    good(train_cae, *reversed(embeddings(folder)), "--output", tmp_path / "cae", "--epochs", 12)
+    inputs = [*reversed(embeddings(folder)), *reversed(expression(folder))]
+    good(train_cae, *inputs, "--output", tmp_path / "cae", "--epochs", 12)
     one, two = (load_file(f / "cae" / "model.safetensors") for f in (folder, tmp_path))
     assert all((one[name] == two[name]).all() for name in one)
 
@@ -101,8 +110,109 @@ def test_presets_are_the_published_settings(folder, tmp_path):
     good(train_cae, *embeddings(folder), "--output", tmp_path / "cae",
          "--preset", "release-brain", "--epochs", 1)  # fmt: skip
     training = json.loads((tmp_path / "cae" / "config.json").read_text())["training"]
-    published = {"lambda_trip": 2, "lambda_bc": 500, "lr": 5e-3, "epochs": 1}
+    published = {
+        "lambda_trip": 2, "lambda_bc": 500, "lr": 5e-3, "epochs": 1, "chunk_size": 16000,
+    }  # fmt: skip
     assert {name: training[name] for name in published} == published
+
+
+def test_shared_genes_count_for_pairs_where_slices_are_given(folder, tmp_path):
+    base = [*embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae"]
+    pairs = {"given": json.loads((folder / "cae.json").read_text())["pairs"]}
+    for name, more in (("none", []), ("off", [*expression(folder), "--no-pair-genes"])):
+        good(train_cae, *base, *more)
+        record = json.loads((tmp_path / "cae.json").read_text())
+        pairs[name] = record["pairs"]
+        assert any("no --slice" in w for w in record["warnings"]) == (name == "none")
+    assert pairs["none"] == pairs["off"] != pairs["given"] > 0
+
+
+def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
+    base = [*embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae"]
+    refused(call(train_cae, *base, *expression(folder, ["xenium", "starmap"])), "osmfish", "none")
+    cut = ad.read_h5ad(folder / "osmfish.slice.h5ad")[:-1]
+    cut.write_h5ad(tmp_path / "osmfish.slice.h5ad")
+    others = expression(folder, ["xenium", "starmap"])
+    wrong = [*others, f"--slice={tmp_path}/osmfish.slice.h5ad"]
+    refused(call(train_cae, *base, *wrong), "osmfish", "not those of the embedding")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]
+
+
+def test_a_killed_training_resumes_to_the_same_model(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "12"]
+    target, checkpoint = tmp_path / "cae", tmp_path / "cae.checkpoint"
+    command = [sys.executable, BIN / "train_cae.py", *options, "--output", target]
+    running = subprocess.Popen([*command, "--checkpoint-seconds", "0"], stderr=subprocess.DEVNULL)
+    while not checkpoint.exists():
+        assert running.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not target.exists()
+    good(train_cae, *options, "--output", target, "--checkpoint-seconds", "7")
+    record = json.loads((tmp_path / "cae.json").read_text())
+    assert 0 < record["epochs_resumed"] < 12 and record["warnings"] == []
+    one, two = (load_file(f / "cae" / "model.safetensors") for f in (folder, tmp_path))
+    assert all((one[name] == two[name]).all() for name in one)
+    histories = ((f / "cae" / "history.csv").read_text() for f in (folder, tmp_path))
+    assert len(set(histories)) == 1
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(folder, tmp_path):
+    base = [*embeddings(folder), "--no-pair-genes", "--output", tmp_path / "cae"]
+    for content in (b"broken", None):
+        if content:
+            (tmp_path / "mine").write_bytes(content)
+        else:
+            torch.save({"told": "another"}, tmp_path / "mine")
+        good(train_cae, *base, "--epochs", 1, "--checkpoint", tmp_path / "mine")
+        record = json.loads((tmp_path / "cae.json").read_text())
+        assert record["epochs_resumed"] == 0 and "not resumed" in record["warnings"][0]
+
+
+def test_two_processes_have_the_losses_of_one(folder, tmp_path):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "3", "--output"]
+    good(train_cae, *options, tmp_path / "one")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, BIN / "train_cae.py", *options, tmp_path / "two"], check=True,
+                   env=environment, capture_output=True)  # fmt: skip
+    one, two = (
+        [[float(v) for v in row.values()] for row in csv.DictReader((f / "history.csv").open())]
+        for f in (tmp_path / "one", tmp_path / "two")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
+    two = ["osmfish", "starmap"]
+    good(train_cae, *embeddings(folder, two), *expression(folder, two), "--epochs", 12,
+         "--output", tmp_path / "two")  # fmt: skip
+    infer = ["--output", tmp_path / "x.h5ad", "--input"]
+    unknown = call(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "two")
+    refused(unknown, "Xenium", "--adapt-from")
+    everything = [*embeddings(folder), *expression(folder)]
+    good(train_cae, *everything, "--adapt-from", tmp_path / "two", "--epochs", 12,
+         "--output", tmp_path / "three")  # fmt: skip
+    record = json.loads((tmp_path / "three.json").read_text())
+    assert (record["batches_known"], len(record["batches"])) == (2, 3)
+    latent = {}
+    for model in ("two", "three"):
+        good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
+        latent[model] = ad.read_h5ad(tmp_path / "x.h5ad").obsm["X_lloki"]
+    assert (latent["two"] == latent["three"]).all()
+    good(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "three")
+    again = ["--output", tmp_path / "out", "--adapt-from"]
+    refused(call(train_cae, *everything, *again, tmp_path / "three"), "knows", "infer_cae.py")
+    refused(call(train_cae, *everything, *again, folder / "mosaic"), "not a trained model")
+    narrow = ad.read_h5ad(folder / "xenium.fp.h5ad")
+    narrow.obsm["X_lloki_fp"] = narrow.obsm["X_lloki_fp"][:, :7]
+    narrow.write_h5ad(tmp_path / "narrow.h5ad")
+    other = call(train_cae, "--input", tmp_path / "narrow.h5ad", *again, tmp_path / "two")
+    refused(other, "with 40", "with 7")
+    refused(call(train_cae, *everything, "--output", tmp_path / "out", "--negatives", "hard"),
+            "--cell-type-key")  # fmt: skip
 
 
 def test_inference_adds_the_latent_positions(folder, tmp_path):
@@ -119,7 +229,8 @@ def test_inference_adds_the_latent_positions(folder, tmp_path):
 
 def test_labels_can_guide_the_pairs(folder, tmp_path):
     base = ["--epochs", 1, "--output", tmp_path / "cae"]
-    good(train_cae, *embeddings(folder), *base, "--cell-type-key", "cell_type_coarse")
+    guide = ["--cell-type-key", "cell_type_coarse", *expression(folder)]
+    good(train_cae, *embeddings(folder), *base, *guide, "--negatives", "hard")
     guided = json.loads((tmp_path / "cae.json").read_text())["pairs"]
     assert 0 < guided < json.loads((folder / "cae.json").read_text())["pairs"]
     refused(call(train_cae, *embeddings(folder), *base, "--cell-type-key", "nope"), "nope")
@@ -150,6 +261,12 @@ def test_bad_input_of_the_training(folder, tmp_path):
     other.write_h5ad(tmp_path / "other.fp.h5ad")
     mixed = ["--input", tmp_path / "other.fp.h5ad", *embeddings(folder, ["xenium"])]
     refused(call(train_cae, *mixed, *out), "7 numbers")
+    gap = ad.read_h5ad(folder / "osmfish.fp.h5ad")
+    gap.obsm["X_lloki_fp"][3, 0] = np.nan
+    gap.write_h5ad(tmp_path / "other.fp.h5ad")
+    refused(call(train_cae, *mixed, *out), "other.fp.h5ad", "NaN")
+    refused(call(train_cae, "--input", tmp_path / "none.h5ad", *out), "no such file")
+    refused(call(train_cae, "--input", __file__, *out), "not a readable AnnData")
     refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.fp.h5ad"]
 

@@ -19,8 +19,8 @@ MAPPED = [
 ]  # fmt: skip
 STAGES = """
 prepare_slice build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align integrate join_shared baseline export_embedding benchmark
-report
+mosaic_embed train_cae infer_cae align benchmark_alignment integrate join_shared baseline
+export_embedding benchmark report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -32,14 +32,16 @@ GIVEN = {
     "pretrain_scgpt": "mosaic orthologs organism checkpoint_every resume",
     "scgpt_embed": "checkpoint orthologs organism",
     "mosaic_embed": "model",
+    "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
     "integrate": "slice",
     "join_shared": "",
     "baseline": "",
     "export_embedding": "key",
     "benchmark": "label_key embedding external not_run expected",
-    "report": "integrated metrics coherence embeddings history transforms versions params "
-    "label_key config",
+    "benchmark_alignment": "slice label_key",
+    "report": "integrated metrics coherence embeddings history transforms landmarks "
+    "alignment_scores versions params label_key config",
 }
 
 

@@ -117,6 +117,13 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
         assert (folder / "results/slices/a" / name).is_file()
 
 
+def test_a_trained_autoencoder_to_adapt_reaches_the_training(stubbed):
+    folder, _, run = stubbed
+    (folder / "trained").mkdir()
+    run("--cae_adapt_from", "trained")
+    assert any("adapt_from" in text for text in task_scripts(folder)["TRAIN_CAE"])
+
+
 FLAKY = """\
 process KILLED {
     label 'process_single'

@@ -173,9 +173,10 @@ def test_equal_embeddings_everywhere_are_no_error():
 def test_large_slices_are_thinned(monkeypatch):
     monkeypatch.setattr(alignment, "MAX_CELLS", 300)
     moving, fixed, _, _ = halves("xenium")
-    pairs, features = alignment.landmarks(moving, fixed, 5, 15, np.random.default_rng(0))
+    around = [alignment.surroundings(*side, 15) for side in (moving, fixed)]
+    pairs, features = alignment.landmarks(*around, 5, np.random.default_rng(0))
     assert np.unique(pairs[:, 0]).size <= 300 and pairs.max() >= 300
-    first = alignment.surroundings(*moving, 15)[pairs[:, 0]]
+    first = around[0][pairs[:, 0]]
     np.testing.assert_array_equal(features[:, : first.shape[1]], first)
 
 

@@ -1,14 +1,16 @@
 """The conditional autoencoder: its losses, pairs and training against plain computations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from lloki import cae
+from lloki import cae, pairs, training
 
-TRAINING = cae.Training(
+TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
-    epochs=30, margin=1, sampled_neighbors=4, seed=0,
+    epochs=30, margin=1, seed=0,
 )  # fmt: skip
 
 
@@ -22,15 +24,18 @@ def two_technologies(seed=0, cells=90):
     return embedding.astype(np.float32), slices, state
 
 
-def train(seed=0, training=TRAINING):
-    embedding, slices, state = two_technologies()
-    neighbors = cae.own_neighbors(embedding, slices, 10)
-    cells = cae.Cells(embedding, slices, slices, neighbors)
-    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
+def train(seed=0, settings=TRAINING, embedding=None, **more):
+    made, slices, state = two_technologies()
+    embedding = made if embedding is None else embedding
+    neighbors = pairs.own_neighbors(embedding, slices, 10)
+    cells = training.Cells(embedding, slices, slices, neighbors, **more)
+    rows = np.split(np.arange(len(slices)), 2)
+    views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
+    found = pairs.find_pairs(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    trainer = cae.Trainer(cells, pairs, model, training, torch.device("cpu"))
-    history = [trainer.epoch() for _ in range(training.epochs)]
+    trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
+    history = [trainer.epoch() for _ in range(settings.epochs)]
     return trainer, history, state
 
 
@@ -39,16 +44,97 @@ def test_losses_are_the_equations():
     a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
     far = np.linalg.norm(a - p, axis=1) - np.linalg.norm(a - n, axis=1) + 0.5
     tensors = [torch.from_numpy(v) for v in (a, p, n)]
-    assert cae.triplet_loss(*tensors, 0.5).item() == pytest.approx(
+    assert training.triplet_loss(*tensors, 0.5).item() == pytest.approx(
         np.maximum(far, 0).mean(), rel=1e-5
     )
-    assert cae.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
+    assert training.reconstruction_loss(*tensors[:2]).item() == pytest.approx(
         np.square(a - p).mean(), rel=1e-5
     )
     lengths = np.linalg.norm(a - p, axis=1), np.linalg.norm(a - n, axis=1)
-    assert cae.conservation_loss(
-        cae.distance(*tensors[:2]), cae.distance(tensors[0], tensors[2])
+    assert training.conservation_loss(
+        training.distance(*tensors[:2]), training.distance(tensors[0], tensors[2])
     ).item() == pytest.approx(np.square(lengths[0] - lengths[1]).mean(), rel=1e-5)
+
+
+def test_squared_distances_are_those_of_the_losses():
+    random = np.random.default_rng(0)
+    a, p, n = random.normal(size=(3, 20, 5)).astype(np.float32)
+    far = np.square(a - p).sum(axis=1) - np.square(a - n).sum(axis=1) + 0.5
+    tensors = [torch.from_numpy(v) for v in (a, p, n)]
+    found = training.triplet_loss(*tensors, 0.5, squared=True).item()
+    assert found == pytest.approx(np.maximum(far, 0).mean(), rel=1e-5)
+    found = training.distance(*tensors[:2], squared=True).numpy()
+    np.testing.assert_allclose(found, np.square(a - p).sum(axis=1), rtol=1e-5)
+
+
+def test_hard_negatives_are_the_nearest_of_another_type():
+    embedding, slices, state = two_technologies()
+    state[:5] = 7  # of a type of their own
+    hard = pairs.hard_negatives(embedding, slices, state)
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    likeness[(slices[:, None] != slices) | (state[:, None] == state)] = -2
+    np.testing.assert_array_equal(hard, likeness.argmax(axis=1))
+    assert (pairs.hard_negatives(embedding, slices, np.zeros(len(slices))) == -1).all()
+    trainer = train(settings=replace(TRAINING, epochs=1), hard=np.where(slices == 0, hard, -1))[0]
+    place, _, negative = trainer._triplets(np.arange(len(slices)))
+    first = place < 90
+    np.testing.assert_array_equal(negative[first], hard[place[first]])
+    assert (slices[negative] == slices[place]).all() and (negative >= 0).all()
+
+
+def test_a_memory_map_trains_as_an_array_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "RESIDENT_BYTES", 1000)  # pages are given back again and again
+    embedding = two_technologies()[0]
+    embedding.tofile(tmp_path / "x")
+    mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=embedding.shape)
+    settings = replace(TRAINING, epochs=3)
+    assert train(settings=settings)[1] == train(settings=settings, embedding=mapped)[1]
+
+
+def test_a_training_taken_up_again_ends_as_one_that_never_stopped(tmp_path):
+    whole, history, _ = train(settings=replace(TRAINING, epochs=6))
+    torch.save(train(settings=replace(TRAINING, epochs=3))[0].state(), tmp_path / "state")
+    again = train(settings=replace(TRAINING, epochs=0), seed=5)[0]
+    again.resume(torch.load(tmp_path / "state", weights_only=True))
+    assert [again.epoch() for _ in range(3)] == history[3:]
+    for name, weights in whole.model.state_dict().items():
+        assert (weights == again.model.state_dict()[name]).all()
+    assert again.history == whole.history
+
+
+def test_adapting_changes_the_new_vectors_alone():
+    trainer, _, state = train()
+    embedding = two_technologies()[0]
+    third = (np.eye(8)[state[:90]] + 0.05).astype(np.float32)
+    third[:, 7] += 1.0
+    cells = training.Cells(
+        np.vstack([embedding, third]), np.repeat([0, 1, 2], 90), np.repeat([0, 1, 2], 90), None
+    )
+    cells.neighbors = pairs.own_neighbors(cells.embedding, cells.slice, 10)
+    cells.anchors = np.arange(180, 270)
+    views = [pairs.view(cells.embedding[r], r, cells.neighbors[r, :5] - r[0])
+             for r in np.split(np.arange(270), 3)]  # fmt: skip
+    found = pairs.find_pairs(views, ["a", "b", "c"], 10)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    known = trainer.latent()
+    model = cae.extended(trainer.model, 3)
+    settings = replace(TRAINING, lr=0.05, epochs=120)
+    adapted = training.Trainer(cells, found, model, settings, torch.device("cpu"), frozen=2)
+    first = adapted.latent()
+    for _ in range(settings.epochs):
+        adapted.epoch()
+    after = model.state_dict()
+    assert (after["batch.weight"][:2] == before["batch.weight"]).all()
+    assert all((after[k] == before[k]).all() for k in before if k != "batch.weight")
+    latent = adapted.latent()
+    assert (latent[:180] == known).all()
+    where = [latent[:90][state[:90] == c].mean(0) for c in range(3)]
+    gap = [
+        np.mean([np.linalg.norm(z[180:][state[:90] == c].mean(0) - where[c]) for c in range(3)])
+        for z in (first, latent)
+    ]
+    assert gap[1] < 0.7 * gap[0]
 
 
 def test_encoder_and_decoder_are_three_layers_told_the_batch():
@@ -65,26 +151,8 @@ def test_encoder_and_decoder_are_three_layers_told_the_batch():
     assert [w[f"decoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [175, 256, 12]
 
 
-def test_neighbours_are_of_the_own_slice_and_not_the_cell():
-    embedding, slices, _ = two_technologies()
-    near = cae.own_neighbors(embedding, slices, 10)
-    assert (slices[near] == slices[:, None]).all()
-    assert (near != np.arange(len(slices))[:, None]).all()
-    tiny = cae.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4)
-    assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]
-
-
-def test_pairs_cross_technologies_only_and_agree_with_the_states():
-    embedding, slices, state = two_technologies()
-    pairs = cae.find_pairs(cae.pair_space(embedding, slices, 5), slices, slices, 10)
-    assert (slices[pairs[:, 0]] != slices[pairs[:, 1]]).all()
-    assert (state[pairs[:, 0]] == state[pairs[:, 1]]).mean() > 0.95
-    assert {tuple(p) for p in pairs} == {tuple(p[::-1]) for p in pairs}
-    assert len(cae.find_pairs(embedding, slices, np.zeros_like(slices), 10)) == 0
-
-
 def test_an_epoch_has_every_cell_once_and_every_slice_in_each_chunk():
-    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=replace(TRAINING, epochs=1))
     chunks = trainer._chunks()
     assert sorted(np.concatenate(chunks)) == list(range(180))
     shares = [trainer.cells.slice[chunk].mean() for chunk in chunks]
@@ -109,7 +177,7 @@ def test_seeds_decide_everything():
 
 
 def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path):
-    trainer, _, _ = train(training=cae.Training(**{**TRAINING.__dict__, "epochs": 1}))
+    trainer, _, _ = train(settings=replace(TRAINING, epochs=1))
     embedding, slices = trainer.cells.embedding, trainer.cells.slice
     cpu = torch.device("cpu")
     whole = cae.encode(trainer.model, embedding, slices, cpu)

@@ -274,6 +274,7 @@ def test_pictures_as_files(whole):
     assert set(drawn) == {
         "umap",
         "slices_labels",
+        "alignment",
         "alignment_a_b",
         "sparsity",
         "training",

@@ -110,6 +110,25 @@ def test_equals_the_package_beyond_the_maximal_length_with_the_same_choice(folde
     assert largest(encode(data, folder, max_length=40), expected) <= 2e-6
 
 
+@needs_scgpt
+def test_equals_the_package_with_its_own_stream_of_draws(folder):
+    data = cells("counts")
+    np.random.seed(7)  # noqa: NPY002  (the package draws from there)
+    expected = scgpt_reference.embed(data, folder)
+    assert largest(encode(data, folder, ties="random", seed=7), expected) <= 2e-6
+    assert largest(encode(data, folder, ties="random", seed=8), expected) > 1e-4
+
+
+@needs_scgpt
+def test_equals_the_package_with_one_stream_of_permutations(folder):
+    data = cells(expressed=[20, 39, 40, 41, 90, 250])
+    generator = torch.Generator().manual_seed(3)
+    orders = [torch.randperm(n, generator=generator).numpy() for n in (40, 41, 90, 250)]
+    expected = scgpt_reference.embed(data, folder, max_length=40, orders=orders)
+    found = encode(data, folder, max_length=40, sampling="random", seed=3)
+    assert largest(found, expected) <= 2e-6
+
+
 # --- NumPy ----------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lloki.scgpt.checkpoint import Checkpoint
-from lloki.scgpt.tokens import EDGES, FIRST_GENE, Tokens, batches, cell_keys, tokenise
+from lloki.scgpt.tokens import EDGES, FIRST_GENE, Tokens, batches, cell_keys, stream, tokenise
 
 CPU_TOKENS = 8_192  # more no longer fit the cache, and gain nothing
 GPU_TOKENS = 262_144
@@ -88,18 +88,22 @@ def embed(
     max_length: int = 1200,
     batch_size: int | None = None,
     seed: int = 0,
+    ties: str = "cell",
+    sampling: str = "cell",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows and their embeddings (rows × D float32), batch by batch, longest cells first.
 
     `matrix` is cells × the encoder's genes, CSR float32, positive, at least one gene a cell;
     `names` are the cells'. A cell's embedding depends on its values, its name and the seed; the
-    batch that it travels in changes rounding alone (float32: about 1e-7).
+    batch that it travels in changes rounding alone (float32: about 1e-7). With `ties` or `sampling`
+    "random" bins of tied values, or genes kept of long cells, come from one stream over all cells.
     """
     keys = cell_keys(names, seed)
+    given = stream(matrix.indptr, max_length, seed, ties == "random", sampling == "random")
     counts = np.minimum(np.diff(matrix.indptr) + 1, max_length)
     budget = token_budget(encoder) if batch_size is None else batch_size * max_length
     for rows in batches(counts, budget, batch_size or len(counts)):
-        yield rows, encoder(tokenise(matrix, rows, keys, encoder.ids, max_length))
+        yield rows, encoder(tokenise(matrix, rows, keys, encoder.ids, max_length, given))
 
 
 def token_budget(encoder: Encoder) -> int:

@@ -35,6 +35,33 @@ def cell_keys(names: object, seed: int) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<i8")
 
 
+@dataclass(frozen=True)
+class Stream:
+    """Draws for all values of a matrix, one cell after the other, as scgpt makes them.
+
+    uniform: numbers in [0, 1) for tied values; kept: whether a value is kept where its cell is too
+    long (both as long as the matrix's data). None: drawn by seed and cell instead.
+    """
+
+    uniform: np.ndarray | None = None
+    kept: np.ndarray | None = None
+
+
+def stream(indptr: np.ndarray, max_length: int, seed: int, ties: bool, sampling: bool) -> Stream:
+    """Draws from two generators that are seeded once, for the cells of a CSR matrix in order.
+
+    A draw then depends on all cells before: other cells in the file, other embeddings.
+    """
+    uniform = np.random.RandomState(seed).rand(indptr[-1]) if ties else None
+    if not sampling:
+        return Stream(uniform)
+    kept, generator = np.ones(indptr[-1], dtype=bool), torch.Generator().manual_seed(seed)
+    for row in np.flatnonzero(np.diff(indptr) >= max_length):
+        order = torch.randperm(indptr[row + 1] - indptr[row], generator=generator)
+        kept[indptr[row] + order[max_length - 1 :].numpy()] = False
+    return Stream(uniform, kept)
+
+
 def batches(counts: np.ndarray, budget: int, most: int) -> list[np.ndarray]:
     """Rows in batches of similar length, longest first (rows of equal length in their order).
 
@@ -61,13 +88,14 @@ def tokenise(
     keys: np.ndarray,
     ids: Tensor,
     max_length: int,
+    given: Stream = Stream(),
 ) -> Tokens:
     """Tokens of the cells `rows`, on the device of `ids`.
 
     `matrix` is cells × genes, CSR float32 with positive stored values; `keys` (cells) come from
     `cell_keys`; `ids` (genes, int64) are the genes' ids in the vocabulary. A cell with more than
     `max_length` tokens is binned with all its genes, then a random choice of them is kept, as in
-    training.
+    training. `given` holds draws that are made already.
     """
     lengths = np.diff(matrix.indptr)[rows]
     place = np.arange(lengths.max())
@@ -78,12 +106,19 @@ def tokenise(
     columns = torch.from_numpy(matrix.indices[at].astype(np.int64)).to(device)
     real = torch.from_numpy(there).to(device)
     key = torch.from_numpy(keys[rows]).to(device)[:, None]
-    chance = draws(key, ids[columns], TIES)
+    if given.uniform is None:
+        chance = draws(key, ids[columns], TIES)
+    else:
+        chance = torch.from_numpy(given.uniform[at]).to(device)
     bins = bin_values(values, torch.from_numpy(lengths).to(device), chance)
     genes = torch.where(real, columns + FIRST_GENE, PAD)
     bins = torch.where(real, bins, 0)
     if len(place) >= max_length:  # with <cls> one too many
-        chance = draws(key, ids[columns], SAMPLE).masked_fill_(~real, 2.0)
+        if given.kept is None:
+            chance = draws(key, ids[columns], SAMPLE)
+        else:
+            chance = torch.from_numpy(np.where(given.kept[at], 0.0, 1.0)).to(device)
+        chance = chance.masked_fill_(~real, 2.0)
         keep = chance.topk(max_length - 1, largest=False).indices.sort().values
         genes, bins = genes.gather(1, keep), bins.gather(1, keep)
     genes = torch.nn.functional.pad(genes, (1, 0), value=CLS)

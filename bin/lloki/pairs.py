@@ -1,0 +1,193 @@
+"""Pairs of cells of different batches that are each other's nearest: anchors and positives.
+
+Two cells are compared by their embeddings and, where expression is given, by the genes that their
+two panels share, both averaged over the cells' near ones of the same slice. The embedding knows all
+genes of a panel, but for a small panel only roughly; shared genes are few, but measured in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import scipy.sparse as sp
+
+from lloki import mosaic
+from lloki.graph import EXACT_CELLS, find_neighbours
+from lloki.neighbours import mutual, nearest, unit_rows
+
+AXES = 50  # principal axes of the shared genes that pairs are compared on
+FEWEST = 5  # shared genes that say something
+SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
+ROWS = 8192
+
+
+def search_space(embedding: np.ndarray) -> np.ndarray:
+    """Embeddings as neighbours are searched in: n × d, or n × SEARCH_AXES where d is more.
+
+    The axes are those of the largest second moments, by which cosines change least. embedding may
+    be a memory map: it is read twice, block by block. Returns float32.
+    """
+    n, d = embedding.shape
+    if d <= SEARCH_AXES:
+        return np.array(embedding, dtype=np.float32)
+    blocks = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
+    moments = np.zeros((d, d))
+    for rows in blocks:
+        block = np.asarray(embedding[rows], dtype=np.float32)
+        moments += block.T @ block
+    axes = np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
+    space = np.empty((n, SEARCH_AXES), dtype=np.float32)
+    for rows in blocks:
+        space[rows] = np.asarray(embedding[rows], dtype=np.float32) @ axes
+    return space
+
+
+def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """Rows of the k nearest cells of the own slice for every cell (n × k, int32; cosine).
+
+    space: n × d; slices: n numbers. Nearest first; exact in slices of up to EXACT_CELLS cells. A
+    slice of fewer than k + 1 cells repeats what it has.
+    """
+    found = np.empty((len(space), k), dtype=np.int32)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        near = find_neighbours(space[rows], k, "cosine", seed=seed).indices
+        if near.shape[1] == 0:
+            near = np.arange(len(rows))[:, None]
+        found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
+    return found
+
+
+def hard_negatives(space: np.ndarray, slices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
+
+    space: n × d; slices: n numbers; labels: n.
+    """
+    found = np.full(len(space), -1, dtype=np.int64)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        for label in np.unique(labels[rows]):
+            same = labels[rows] == label
+            if not same.all():
+                near, _ = nearest(space[rows[same]], space[rows[~same]], 1)
+                found[rows[same]] = rows[~same][near[:, 0]]
+    return found
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A slice's genes as pairs compare them: n cells × G genes, each gene once, sorted by key.
+
+    values: CSR, log-normalised; keys: names as panels are matched by; mean, scale: of each gene
+    over the slice (scale: 1 / standard deviation, 0 without variance); weights: by communality.
+    """
+
+    values: sp.csr_matrix
+    keys: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, values: sp.csr_matrix, genes: object) -> Expression:
+        """From a slice's log-normalised expression (n × G CSR) and its gene names (G)."""
+        keys, columns = mosaic.gene_columns(genes)
+        values = sp.csr_matrix(values)[:, columns]
+        mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
+        square = np.asarray(values.multiply(values).mean(axis=0), dtype=np.float64).ravel()
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-8)
+        weights = mosaic.gene_weights(mosaic.correlations(values)) ** 2
+        return cls(values, keys, mean, scale, weights)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the pairs of a slice are found in.
+
+    rows: its cells among all; averaging: n × n CSR, a cell's mean over itself and its near cells;
+    space: embeddings, averaged, centred and scaled to unit length (n × d float32).
+    """
+
+    rows: np.ndarray
+    averaging: sp.csr_matrix
+    space: np.ndarray
+    expression: Expression | None
+
+
+def view(
+    space: np.ndarray,
+    rows: np.ndarray,
+    near: np.ndarray,
+    expression: Expression | None = None,
+) -> View:
+    """The view of one slice.
+
+    space: embeddings, n × d; rows: n, the cells' places among all cells; near: n × k, places within
+    the slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out
+    noise, centring takes out what a technology adds to all of its cells.
+    """
+    n, k = near.shape
+    places = np.column_stack([np.arange(n), near]).ravel()
+    share = np.full(n * (k + 1), 1 / (k + 1), dtype=np.float32)
+    averaging = sp.csr_matrix((share, places, np.arange(0, n * (k + 1) + 1, k + 1)), shape=(n, n))
+    space = averaging @ np.asarray(space, dtype=np.float32)
+    return View(rows, averaging, unit_rows(space - space.mean(axis=0)), expression)
+
+
+def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.ndarray:
+    """Mutual nearest neighbours between all slices of different batches.
+
+    views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
+    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes. Returns
+    rows of all cells, p × 2 int32, each pair in both directions.
+    """
+    pairs = [np.empty((0, 2), dtype=np.int32)]
+    for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
+        if of_first != of_second:
+            found = mutual(*_sides(first, second), k, _search)
+            found = np.column_stack([first.rows[found[:, 0]], second.rows[found[:, 1]]])
+            found = found.astype(np.int32)
+            pairs += [found, found[:, ::-1]]
+    return np.concatenate(pairs)
+
+
+def _search(query: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`; by an index where there are more than EXACT_CELLS on a side."""
+    if max(len(query), len(base)) <= EXACT_CELLS:
+        return nearest(query, base, k)
+    from pynndescent import NNDescent  # compiles code: only where it is needed
+
+    index = NNDescent(unit_rows(base), metric="cosine", n_neighbors=k, random_state=0)
+    return index.query(unit_rows(query), k=min(k, len(base)))
+
+
+def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the cells of both slices whose cosines are the likeness."""
+    a, b = first.expression, second.expression
+    if a is None or b is None:
+        return first.space, second.space
+    keys, in_first, in_second = np.intersect1d(a.keys, b.keys, return_indices=True)
+    if len(keys) < FEWEST:
+        return first.space, second.space
+    weights = a.weights[in_first] * b.weights[in_second]
+    genes = [_shared(first, in_first, weights), _shared(second, in_second, weights)]
+    if len(keys) > AXES:
+        moments = sum(values.T @ values / len(values) for values in genes)
+        axes = np.linalg.eigh(moments)[1][:, -AXES:]
+        genes = [values @ axes for values in genes]
+    sides = (
+        np.column_stack([unit_rows(values), v.space])
+        for values, v in zip(genes, (first, second), strict=True)
+    )
+    return tuple(sides)
+
+
+def _shared(v: View, columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Some genes of a slice, standardised, averaged over near cells and weighted (n × s)."""
+    e = v.expression
+    mean = (v.averaging @ e.values[:, columns]).toarray()
+    return ((mean - e.mean[columns]) * (e.scale[columns] * weights)).astype(np.float32)

@@ -1,0 +1,31 @@
+include { prologue ; repeated } from '../../functions/task'
+
+/** LLOKI's alignment beside other ways to align the same slices. */
+process BENCHMARK_ALIGNMENT {
+    label 'process_medium'
+
+    input:
+    path lloki
+    path slices
+    val stage
+
+    output:
+    path 'alignment_scores.csv', emit: scores
+    path 'alignment_scores.json', emit: json
+    path 'versions.yml', emit: versions
+
+    script:
+    """
+    ${prologue(task.cpus, stage)}
+    benchmark_alignment.py ${repeated('--input', lloki)} \\
+        ${repeated('--slice', slices)} \\
+        --output alignment_scores.csv ${stage.options} ${task.ext.args ?: ''}
+    versions.py "${task.process}" alignment_scores.json > versions.yml
+    """
+
+    stub:
+    """
+    touch alignment_scores.csv alignment_scores.json
+    printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
+    """
+}

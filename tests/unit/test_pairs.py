@@ -1,0 +1,136 @@
+"""Pairs of cells of different batches against plain NumPy, and what they are worth."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.linalg import norm
+
+from lloki import mosaic, pairs
+
+
+def slices_of(seed=0, cells=80, shared=6):
+    """Two slices of three states; two panels with `shared` genes in common, embeddings of noise."""
+    random = np.random.default_rng(seed)
+    profiles = random.gamma(1, 2, size=(3, 12 + 12))
+    found = []
+    for s in range(2):
+        state = random.integers(0, 3, cells)
+        panel = np.r_[0:shared, 12 * s + shared : 12 * s + 12]
+        counts = random.poisson(profiles[state][:, panel])
+        genes = [f"G{i}" for i in panel]
+        values = sp.csr_matrix(np.log1p(counts), dtype=np.float32)
+        embedding = random.normal(size=(cells, 4)).astype(np.float32)
+        found.append((embedding, values, genes, state))
+    return found
+
+
+def views_of(slices, k=5, genes=True):
+    first, views = 0, []
+    for embedding, values, names, _ in slices:
+        rows = np.arange(first, first + len(embedding))
+        near = pairs.own_neighbors(embedding, np.zeros(len(rows)), k)
+        known = pairs.Expression.of(values, names) if genes else None
+        views.append(pairs.view(embedding, rows, near, known))
+        first += len(rows)
+    return views
+
+
+def unit(values):
+    return values / np.maximum(norm(values, axis=1, keepdims=True), 1e-12)
+
+
+def plain(slices, smooth, genes):
+    """The likeness of all cells of two slices, by dense arrays."""
+    sides, panels, weights = [], [], []
+    for embedding, values, names, _ in slices:
+        cosine = unit(embedding) @ unit(embedding).T
+        np.fill_diagonal(cosine, -2)
+        near = np.argsort(-cosine, axis=1)[:, :smooth]
+        share = (np.eye(len(near)) + np.eye(len(near))[near].sum(axis=1)) / (smooth + 1)
+        space = share @ embedding
+        dense = values.toarray().astype(float)
+        deviation = dense.std(axis=0)
+        scaled = share @ ((dense - dense.mean(axis=0)) / np.where(deviation > 0, deviation, 1))
+        sides.append((unit(space - space.mean(axis=0)), scaled))
+        panels.append(list(names))
+        moment = np.corrcoef(dense.T)
+        weights.append(dict(zip(names, mosaic.gene_weights(moment) ** 2, strict=True)))
+    common = [g for g in panels[0] if g in panels[1]]
+    likeness = sides[0][0] @ sides[1][0].T
+    if genes:
+        w = np.array([weights[0][g] * weights[1][g] for g in common])
+        a, b = (x[:, [p.index(g) for g in common]] * w
+                for (_, x), p in zip(sides, panels, strict=True))  # fmt: skip
+        likeness = likeness + unit(a) @ unit(b).T
+    return likeness
+
+
+@pytest.mark.parametrize("genes", [True, False])
+def test_pairs_are_those_of_a_plain_computation(genes, k=7):
+    slices = slices_of()
+    found = pairs.find_pairs(views_of(slices, genes=genes), ["a", "b"], k)
+    likeness = plain(slices, 5, genes)
+    rows, columns = -np.sort(-likeness, axis=1), -np.sort(-likeness, axis=0)
+    near = np.zeros(likeness.shape, dtype=bool)
+    near[tuple(found[: len(found) // 2].T - [[0], [len(likeness)]])] = True
+    # within rounding of the k-th, and all that are beyond rounding of the next
+    may = (likeness > rows[:, [k - 1]] - 1e-5) & (likeness > columns[k - 1] - 1e-5)
+    must = (likeness > rows[:, [k]] + 1e-5) & (likeness > columns[k] + 1e-5)
+    assert not (near & ~may).any() and not (must & ~near).any()
+    assert near.sum() == len(found) // 2 > 0
+    np.testing.assert_array_equal(found[: len(found) // 2], found[len(found) // 2 :, ::-1])
+
+
+def test_shared_genes_find_the_states_where_the_embedding_does_not_know_them():
+    slices = slices_of()
+    state = np.concatenate([s[3] for s in slices])
+    right = {}
+    for genes in (True, False):
+        found = pairs.find_pairs(views_of(slices, 0, genes), ["a", "b"], 7)
+        right[genes] = (state[found[:, 0]] == state[found[:, 1]]).mean()
+    assert right[True] > 0.6 > 0.45 > right[False]
+
+
+def test_few_shared_genes_say_nothing():
+    slices = slices_of(shared=pairs.FEWEST - 1)
+    with_genes, without = (
+        pairs.find_pairs(views_of(slices, genes=g), ["a", "b"], 7) for g in (True, False)
+    )
+    np.testing.assert_array_equal(with_genes, without)
+
+
+def test_many_shared_genes_count_by_their_leading_axes():
+    random = np.random.default_rng(0)
+    state = random.integers(0, 4, 120)
+    values = sp.csr_matrix(random.poisson(random.gamma(1, 2, (4, 90))[state]), dtype=np.float32)
+    names = [f"G{i}" for i in range(90)]
+    noise = random.normal(size=(120, 3)).astype(np.float32)
+    halves = [(noise[h], values[h], names, state[h]) for h in (slice(0, 60), slice(60, 120))]
+    found = pairs.find_pairs(views_of(halves, 0), ["a", "b"], 5)
+    assert (state[found[:, 0]] == state[found[:, 1]]).mean() > 0.9
+
+
+def test_pairs_join_batches_not_slices_of_one_batch():
+    slices = slices_of()
+    assert len(pairs.find_pairs(views_of(slices), [("T", "p"), ("T", "p")], 7)) == 0
+    assert len(pairs.find_pairs(views_of(slices), [("T", "p"), ("T", "q")], 7)) > 0
+
+
+def test_the_order_of_the_cells_only_renames_the_pairs():
+    slices = slices_of()
+    found = {tuple(p) for p in pairs.find_pairs(views_of(slices), ["a", "b"], 7)}
+    order = np.random.default_rng(1).permutation(80)
+    (e, x, g, s), second = slices
+    turned = pairs.find_pairs(views_of([(e[order], x[order], g, s[order]), second]), ["a", "b"], 7)
+    name = np.concatenate([order, np.arange(80, 160)])
+    assert {tuple(p) for p in name[turned]} == found
+
+
+def test_neighbours_are_of_the_own_slice_and_not_the_cell():
+    random = np.random.default_rng(0)
+    embedding, slices = random.normal(size=(180, 8)), np.repeat([0, 1], 90)
+    near = pairs.own_neighbors(embedding, slices, 10)
+    assert (slices[near] == slices[:, None]).all()
+    assert (near != np.arange(180)[:, None]).all()
+    tiny = pairs.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4)
+    assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]
