@@ -29,6 +29,7 @@ def data():
     genes = integration.shared_genes([part.var_names for part in parts])
     before = graph.principal_components(integration.shared_expression(parts, genes), 50)
     means = pd.DataFrame(before).groupby(joined.obs["technology"].to_numpy()).transform("mean")
+    joined.obsm["spatial"] = integration.join_coordinates([part.obsm["spatial"] for part in parts])
     joined.obsm["X_pca_shared"] = before
     joined.obsm["X_lloki"] = before - 0.8 * means.to_numpy(np.float32)
     for key in ("X_umap", "X_umap_pca_shared"):
@@ -150,7 +151,7 @@ def test_other_methods_stand_beside_and_those_that_did_not_run_are_named(data, t
     assert done.exit_code == 0, done.output
     table = read(tmp_path).pivot(index="metric", columns="embedding", values="value")
     assert list(table) == ["X_harmony", "X_lloki"]
-    np.testing.assert_allclose(table["X_harmony"], table["X_lloki"], atol=1e-4)
+    np.testing.assert_allclose(table["X_harmony"], table["X_lloki"], atol=5e-3)
     record = json.loads((tmp_path / "out/bench.json").read_text())
     assert record["not_run"]["seurat"] == "there is no R"
     assert "its task failed" in record["not_run"]["scvi"] and len(record["not_run"]) == 2

@@ -287,6 +287,17 @@ def test_pictures_as_files(whole):
     assert Image.open(io.BytesIO(small)).size == (340, 340)
 
 
+def test_rare_cells_keep_their_colour_in_a_small_picture():
+    rng = np.random.default_rng(0)
+    values = np.array([f"t{i}" for i in range(12)])[np.minimum(rng.geometric(0.5, 4000) - 1, 11)]
+    by = figures.colouring("type", values)
+    drawn = figures.png(figures.umap_single(rng.normal(size=(4000, 2)), by), 110)
+    seen = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"), dtype=int).reshape(-1, 3)
+    for value, colour in by.colours.items():
+        wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        assert np.abs(seen - wanted).max(axis=1).min() <= 24, value
+
+
 @pytest.mark.parametrize("width", [300.0, 1.0])
 def test_scale_bar_is_round_and_fits(width):
     places = np.array([[0, 0], [width, 2000.0]])
