@@ -97,7 +97,7 @@ def test_a_page_with_everything(folder, tmp_path):
     assert "alert(1)" in unescape(page)
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
     assert headings == [
-        "Summary", "Warnings (2)", "Slices", "UMAP", "Scores", "Slices in space", "Alignment",
+        "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space", "Alignment",
         "Sparsity", "Training", "Time and memory", "Parameters", "Versions", "How to cite",
     ]  # fmt: skip
     assert page.count("Not in this report") == 1  # sparsity
