@@ -80,24 +80,24 @@ def main(
             row(method, spaces)
     options = dict(s.split("=") for s in settings)
 
-    def both(name, propagated, **more):
-        spaces = embed(cells, propagated, atlases)
+    def both(name, spaces):
         row(f"LLOKI-FP{name}", [np.concatenate(spaces)])
-        trained = [integrate(spaces, cells, s, {**options, **more}) for s in range(seeds)]
+        trained = [integrate(spaces, cells, s, options) for s in range(seeds)]
         row(f"LLOKI{name}", trained)
-        return spaces
 
-    spaces = both("", [propagate(c, atlases) for c in cells])
+    spaces = embed(cells, [propagate(c, atlases) for c in cells], atlases)
     if pairs_too:
         score_pairs(cells, spaces, labels)
+    both("", spaces)
     if ablation:
         for loss in ("rec", "trip", "bc"):
             less = {**options, f"lambda_{loss}": "0"}
             row(
                 f"LLOKI without L_{loss}", [integrate(spaces, cells, s, less) for s in range(seeds)]
             )
-        both(", no FP", [c.X for c in cells])
-        both(", no OT (all filled)", [propagate(c, None) for c in cells])
+        both(", no FP", embed(cells, [c.X for c in cells], atlases))
+        filled = [propagate(c, None) for c in cells]
+        both(", no OT (all filled)", embed(cells, filled, atlases))
 
 
 def score_alone(cells, label_key, ignored):
