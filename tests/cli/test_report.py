@@ -97,13 +97,13 @@ def test_a_page_with_everything(folder, tmp_path):
     assert "alert(1)" in unescape(page)
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
     assert headings == [
-        "Summary", "Warnings (2)", "Slices", "UMAP", "Scores", "Slices in space", "Alignment",
+        "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space", "Alignment",
         "Sparsity", "Training", "Time and memory", "Parameters", "Versions", "How to cite",
     ]  # fmt: skip
     assert page.count("Not in this report") == 1  # sparsity
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
         assert text in page, text
-    assert page.count("data:image/png;base64,") == 6 + 2 + 1
+    assert page.count("data:image/png;base64,") == 6 + 2 + 2
     assert len(page) < 15e6
     made = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("umap", "slices_labels", "alignment_starmap_xenium", "training", "scores")

@@ -80,7 +80,7 @@ def test_images_and_publishing_are_for_processes_that_exist():
 def test_images_are_named_in_one_file_and_tagged_with_the_version():
     images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
     images |= set(METHODS["environment"][METHODS["program"] != ""])
-    assert "nf-lloki-${method.environment}:${params.container_tag}" in CONTAINERS
+    assert "nf-lloki-${task.ext.image}:${params.container_tag}" in CONTAINERS
     assert images == {p.parent.name for p in ROOT.glob("containers/*/Containerfile")}
     others = [*MODULES, ROOT / "main.nf", ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]
     naming = [p for p in others if "nf-lloki-" in p.read_text()]
