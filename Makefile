@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGES ?= core torch bench
 ENGINE ?= $(shell command -v docker || command -v podman)
 
-.PHONY: help setup demo test lint bench lock baselines images clean
+.PHONY: help setup demo test fuzz lint bench lock baselines images clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -20,6 +20,9 @@ demo: setup  ## run the pipeline on the example slices
 
 test: setup  ## run all tests (ARGS='-m "not pipeline"' for those without Nextflow)
 	pytest $(ARGS)
+
+fuzz: setup  ## run the commands on thousands of spoilt files (ARGS="--cases 20000 --jobs 4")
+	PYTHONPATH=bin:tests python -m fuzzing $(ARGS)
 
 lint: setup  ## check the style of the Python code and the syntax of the pipeline
 	ruff check .

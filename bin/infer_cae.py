@@ -25,7 +25,7 @@ def main(run: Run, input, model, output, device) -> None:
     try:
         network, config = cae.load(Path(model))
         batches = [(b["technology"], b["panel"]) for b in config["batches"]]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(
             model, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
         ) from None

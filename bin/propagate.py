@@ -169,12 +169,17 @@ def _read_graph(path: str, data, source: str, weights: str):
     import numpy as np
     import scipy.sparse as sp
 
+    from lloki import slices
     from lloki.graph import averaging
 
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     try:
-        graph = sp.csr_matrix(sp.load_npz(path), dtype=np.float32)
+        loaded = sp.load_npz(path)
+        slices.check_sparse(loaded, path)
+        graph = sp.csr_matrix(loaded, dtype=np.float32)
+    except InputError:
+        raise
     except Exception as error:
         fact = f"not a readable sparse matrix ({type(error).__name__})"
         raise InputError(path, fact, "make it with build_graph.py") from None

@@ -115,6 +115,11 @@ def _multiqc(folder: Path, output: Path, config: str, title: str, order: list[st
 def _record(path: str) -> dict:
     """A stage's JSON; one without a stage goes by the name of its file."""
     record = _mapping(path)
+    warnings = record.get("warnings", [])
+    if not isinstance(warnings, list) or not isinstance(record.get("parameters", {}), dict):
+        raise InputError(
+            path, "it is not the record of a stage", "give the file that a stage wrote"
+        )
     return {"stage": Path(path).name.removesuffix(".json"), **record}
 
 
@@ -130,7 +135,7 @@ def _mapping(path: str | None) -> dict:
         text = Path(path).read_text()
         # BaseLoader leaves versions such as 1.10 as text
         found = json.loads(text) if path.endswith(".json") else yaml.load(text, yaml.BaseLoader)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(path, f"not readable ({type(error).__name__})", "make it again") from None
     if not isinstance(found, dict):
         raise InputError(path, "it holds no names and values", "give the file that a stage wrote")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -33,6 +34,13 @@ class InputError(Exception):
 
     def __init__(self, where: object, fact: str, remedy: str) -> None:
         super().__init__(f"{where}: {fact}; {remedy}")
+
+
+DISK_FULL, OUT_OF_MEMORY = 74, 137  # exit codes; the pipeline tries the second one again
+
+
+class DiskFullError(Exception):
+    """No space is left for an output; what was written of it is removed."""
 
 
 class Run:
@@ -77,7 +85,11 @@ class Run:
             if path.is_dir():
                 shutil.rmtree(path)
             os.replace(temporary, path)
-        except OSError as error:
+        except Exception as error:
+            if _is_full(error, path.parent):
+                raise DiskFullError(path) from None
+            if not isinstance(error, OSError):
+                raise
             reason = error.strerror or error
             raise InputError(path, f"cannot be written ({reason})", "mend that") from None
         finally:
@@ -161,6 +173,13 @@ def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = 
                 check_folder(options["output"])  # before the work, not after it
                 function(run, **options)
                 run.write_json()
+            except DiskFullError as error:
+                click.echo(f"{name}: {error}: no space is left on the disk; free some, or work "
+                           "elsewhere (-work-dir)", err=True)  # fmt: skip
+                sys.exit(DISK_FULL)
+            except MemoryError:
+                click.echo(f"{name}: out of memory; give it more", err=True)
+                sys.exit(OUT_OF_MEMORY)
             except InputError as error:
                 click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
                 sys.exit(2)
@@ -184,6 +203,15 @@ def _apply(preset: dict, options: dict) -> None:
     options.update(
         {k: v for k, v in preset.items() if source(k) is click.core.ParameterSource.DEFAULT}
     )
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error in writing came of a full disk; some libraries do not say so."""
+    if isinstance(error, InputError):
+        return False
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < 1 << 12
 
 
 def check_folder(output: str | Path) -> None:

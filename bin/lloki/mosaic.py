@@ -187,9 +187,11 @@ def save(model: MosaicModel, folder: Path, **notes: object) -> None:
 
 def load(folder: Path) -> MosaicModel:
     """Read what `save` wrote; OSError, KeyError or ValueError if it is not there or not whole."""
-    config = json.loads((folder / "config.json").read_text())
     try:
+        config = json.loads((folder / "config.json").read_text())
         loadings = load_file(folder / "loadings.safetensors")["loadings"]
+    except RecursionError:
+        raise ValueError("config.json is damaged") from None
     except SafetensorError as error:
         raise ValueError(f"loadings.safetensors is damaged: {error}") from None
     genes = np.array(config["genes"], dtype=str)

@@ -30,6 +30,7 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
     except Exception as error:
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+    _check_indices(data, path)
     check_names(data, path)
     return data
 
@@ -44,6 +45,24 @@ def check_names(data: ad.AnnData, path: object) -> None:
             raise InputError(
                 path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
             )
+
+
+def _check_indices(data: ad.AnnData, path: Path) -> None:
+    """InputError where a sparse matrix points outside itself: SciPy would read foreign memory."""
+    raw = [] if data.raw is None else [data.raw.X]
+    mappings = (data.layers, data.obsm, data.varm, data.obsp, data.varp)
+    for matrix in (data.X, *raw, *(value for mapping in mappings for value in mapping.values())):
+        if sp.issparse(matrix):
+            check_sparse(matrix, path)
+
+
+def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
+    """InputError unless the indices of a CSR or CSC matrix lie within its shape."""
+    try:
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, AttributeError) as error:
+        fact = f"a sparse matrix in it is damaged ({error})"
+        raise InputError(where, fact, "make it or copy it again") from None
 
 
 def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
@@ -69,8 +88,8 @@ def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
         raise InputError(
             where, "the expression has negative values", "give raw counts or log-normalised values"
         )
+    matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    matrix.sort_indices()
     return matrix
 
 
@@ -326,5 +345,11 @@ def record(data: ad.AnnData, stage: str, **decisions: object) -> None:
 
 def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
     """Write an AnnData, lightly compressed; names as plain strings, for older readers too."""
+    from anndata._io.specs.registry import IORegistryError
+
     with ad.settings.override(allow_write_nullable_strings=False):
-        data.write_h5ad(path, compression="gzip", compression_opts=1)
+        try:
+            data.write_h5ad(path, compression="gzip", compression_opts=1)
+        except IORegistryError as error:  # values that no AnnData holds, such as a note of bytes
+            fact = f"it has values that cannot be written ({str(error).splitlines()[0][:100]})"
+            raise InputError(Path(path).name, fact, "make the inputs again") from None

@@ -9,7 +9,7 @@ include { add_environment ; prologue } from '../../functions/task'
 process BASELINE {
     tag "${method.method}"
     label 'process_medium'
-    ext image: { method.environment }
+    container "${task.ext.image.replace('*', method.environment)}"
     errorStrategy { task.exitStatus in 130..145 && task.attempt <= 2 ? 'retry' : 'ignore' }
 
     input:

@@ -57,18 +57,18 @@ workflow COMPARE {
     }
     CAE_VARIANT(trained, by_sample(slices), stage('train_cae'), stage('infer_cae'))
 
-    // The other embedder than that of this run: a file that says so, as a method that cannot run writes one.
-    others = chosen.findAll { method -> method.environment == 'embedder' && method.method != embedder() }*.method
-    absent = channel.fromList(others)
-        .map { name -> ["${name}.not_run.txt", "the embedder of this run is ${embedder()}\n"] }
-        .collectFile()
-
     results = [JOIN_SHARED.out, BASELINE.out, EXPORT_EMBEDDING.out, CAE_VARIANT.out]
     tables = results.drop(1).inject(channel.empty()) { all, one -> all.mix(one.embedding) }
 
     emit:
     embeddings = by_name(tables)
-    not_run = by_name(BASELINE.out.not_run.mix(absent))
+    not_run = by_name(BASELINE.out.not_run.mix(channel.fromList(absent(chosen)).collectFile()))
     json = results.inject(channel.empty()) { all, one -> all.mix(one.json) }
     versions = results.inject(channel.empty()) { all, one -> all.mix(one.versions) }
+}
+
+/** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */
+def absent(chosen) {
+    def others = chosen.findAll { method -> method.environment == 'embedder' && method.method != embedder() }*.method
+    return others.collect { name -> ["${name}.not_run.txt", "the embedder of this run is ${embedder()}\n"] }
 }

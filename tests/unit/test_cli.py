@@ -158,7 +158,7 @@ def test_a_full_disk_is_the_users_to_mend(tmp_path):
             raise OSError(28, "No space left on device")
 
     result = made(full)("--output", tmp_path / "a.txt")
-    assert result.exit_code == 2 and "a.txt: cannot be written (No space left" in result.stderr
+    assert result.exit_code == cli.DISK_FULL and "a.txt: no space is left" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -228,3 +228,20 @@ def test_hash_of_files_and_folders(tmp_path):
     assert sha256(tmp_path / "d") != whole
     (tmp_path / "d" / "b").rename(tmp_path / "d" / "a")
     assert sha256(tmp_path / "d") == whole
+
+
+def test_out_of_memory_is_for_another_try_with_more(tmp_path):
+    def greedy(run, output, number):
+        raise MemoryError
+
+    result = made(greedy)("--output", tmp_path / "a.txt")
+    assert (result.exit_code, result.stderr) == (137, "trial: out of memory; give it more\n")
+
+
+def test_a_library_that_does_not_say_that_the_disk_is_full(tmp_path):
+    def full(run, output, number):
+        with run.output(output):
+            raise RuntimeError("write failed: No space left on device (os error 28)")
+
+    assert made(full)("--output", tmp_path / "a.txt").exit_code == cli.DISK_FULL
+    assert not list(tmp_path.iterdir())

@@ -232,3 +232,12 @@ def test_records_of_stages_add_up_and_leave_out_none():
     slices.record(data, "two", names=["a", "b"])
     assert data.uns["lloki"] == {"one": {"value": 1}, "two": {"names": ["a", "b"]}}
     assert kept == {"one": {"value": 1}}
+
+
+@pytest.mark.parametrize("value", [10**6, -1])
+def test_a_sparse_matrix_that_points_outside_itself_is_refused(tmp_path, value):
+    data = ad.AnnData(sp.csr_matrix(np.eye(4, dtype=np.float32)))
+    data.X.indices[2] = value
+    data.write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match="a sparse matrix in it is damaged"):
+        slices.read_h5ad(tmp_path / "a.h5ad")

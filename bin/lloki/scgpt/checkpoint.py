@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def _read_json(path: Path) -> dict:
         raise InputError(path, "no such file", "a checkpoint needs args.json and vocab.json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"not readable JSON ({error})", "download it again") from None
     if not isinstance(content, dict):
         raise InputError(path, "it does not hold a JSON object", "download it again")
@@ -148,17 +148,20 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file; no code of a pickle is ever run."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # the format before PyTorch 1.6 cannot be mapped
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, SafetensorError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old protocols: what is wrong is said below
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError:  # the format before PyTorch 1.6 cannot be mapped
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # PyTorch tells of damage by errors of many kinds
         reason = str(error).strip().split("\n")[0][:120]
         raise InputError(
             path,

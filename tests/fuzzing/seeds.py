@@ -1,0 +1,165 @@
+"""Whole files to mutate: what every stage reads and writes, of two small slices of the demo."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from nextflow_run import ROOT
+from scgpt_checkpoint import write_checkpoint
+
+CELLS = 60
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as the pipeline calls it, and which of the files it reads are mutated."""
+
+    script: str
+    subcommand: str | None
+    arguments: tuple[str, ...]  # with the names of files in the folder of seeds
+    output: str
+    files: tuple[str, ...]  # a folder's files one by one
+
+    @property
+    def name(self) -> str:
+        """The name that its errors begin with."""
+        return self.subcommand or self.script
+
+    def run(self, where: Path) -> None:
+        """Run it on the files in a folder; SystemExit or an error is its outcome."""
+        click_command = importlib.import_module(self.script).main
+        given = [self.subcommand] if self.subcommand else []
+        for word in self.arguments:
+            given.append(str(where / word[1:]) if word.startswith("@") else word)
+        output = where / "out" / self.output
+        click_command.main([*given, "--output", str(output)], prog_name=self.name)
+
+
+def command(line: str, output: str, files: str) -> Command:
+    """A command from text: `script[.subcommand] --option @file`."""
+    first, *arguments = line.split()
+    script, _, subcommand = first.partition(".")
+    return Command(script, subcommand or None, tuple(arguments), output, tuple(files.split()))
+
+
+CHECKPOINT = "checkpoint/args.json checkpoint/vocab.json checkpoint/best_model.pt"
+RECORDS = "a.slice.json a.graph.json a.targets.json a.fp.json cae.json aligned.json"
+COMMANDS = (
+    command("prepare_slice --input @a.h5ad --sample a --technology Xenium --label-key cell_type",
+            "a.slice.h5ad", "a.h5ad"),
+    command("prepare_slice --input @counts.csv --coordinates @places.csv --sample t --technology T",
+            "t.slice.h5ad", "counts.csv places.csv"),
+    command("prepare_slice --input @counts.csv.gz --coordinates @places.csv --sample t "
+            "--technology T", "t.slice.h5ad", "counts.csv.gz"),
+    command("build_graph --input @a.slice.h5ad", "a.graph.npz", "a.slice.h5ad"),
+    command("ot_sparsity --input @a.slice.h5ad --reference @reference.h5ad "
+            "--min-shared-genes 3", "a.targets.csv",
+            "a.slice.h5ad reference.h5ad"),
+    command("propagate.impute --input @a.slice.h5ad --graph @a.graph.npz --targets @a.targets.csv",
+            "a.imputed.h5ad", "a.slice.h5ad a.graph.npz a.targets.csv"),
+    command("propagate.denoise --input @a.slice.h5ad --imputed @a.imputed.h5ad "
+            "--graph @a.imputed.graph.npz", "a.denoised.h5ad",
+            "a.slice.h5ad a.imputed.h5ad a.imputed.graph.npz"),
+    command("fit_mosaic --input @a.denoised.h5ad --input @b.denoised.h5ad --input @reference.h5ad "
+            "--rank 8 --rounds 2", "mosaic", "a.denoised.h5ad reference.h5ad"),
+    command("mosaic_embed --input @a.denoised.h5ad --model @mosaic", "a.fp.h5ad",
+            "a.denoised.h5ad mosaic/config.json mosaic/loadings.safetensors"),
+    command("scgpt_embed --input @a.denoised.h5ad --checkpoint @checkpoint --device cpu "
+            "--orthologs @orthologs.csv.gz --empty-cells zero", "a.fp.h5ad",
+            f"a.denoised.h5ad orthologs.csv.gz {CHECKPOINT}"),
+    command("scgpt_embed --input @a.denoised.h5ad --checkpoint @safe --device cpu "
+            "--orthologs @orthologs.csv.gz --empty-cells zero", "a.fp.h5ad",
+            "safe/model.safetensors"),
+    command("pretrain_scgpt --input @a.slice.h5ad --input @reference.h5ad --mosaic @mosaic "
+            "--orthologs @orthologs.csv.gz --device cpu --steps 2 --batch-size 8 --dim 16 "
+            "--layers 1 --heads 2 --hidden 16 --smoothing 2", "scgpt",
+            "a.slice.h5ad mosaic/config.json mosaic/loadings.safetensors orthologs.csv.gz"),
+    command("train_cae --input @a.fp.h5ad --input @b.fp.h5ad --epochs 1 --neighbors 5 "
+            "--device cpu --latent-dim 8", "cae", "a.fp.h5ad b.fp.h5ad"),
+    command("infer_cae --input @a.fp.h5ad --model @cae --device cpu", "a.lloki.h5ad",
+            "a.fp.h5ad cae/config.json cae/model.safetensors"),
+    command("align --input @a.lloki.h5ad --input @b.lloki.h5ad --chance-runs 2", "aligned",
+            "a.lloki.h5ad b.lloki.h5ad"),
+    command("integrate --input @aligned/a.lloki.h5ad --input @aligned/b.lloki.h5ad "
+            "--slice @a.slice.h5ad --slice @b.slice.h5ad --no-umap --n-pcs 5", "integrated.h5ad",
+            "aligned/a.lloki.h5ad a.slice.h5ad b.slice.h5ad"),
+    command("benchmark --input @integrated.h5ad --embedding X_lloki", "benchmark",
+            "integrated.h5ad"),
+    command("report --integrated @integrated.h5ad --metrics @metrics.csv "
+            "--history @cae/history.csv --transforms @aligned/transforms.csv "
+            "--versions @versions.yml --params @params.json "
+            + " ".join(f"--input @{record}" for record in RECORDS.split()), "report.html",
+            "integrated.h5ad metrics.csv cae/history.csv aligned/transforms.csv versions.yml "
+            f"params.json {RECORDS}"),
+)  # fmt: skip
+
+
+def make(folder: Path) -> None:
+    """Write every seed into a folder, by running the stages."""
+    for sample, source in (("a", "xenium"), ("b", "osmfish")):
+        data = ad.read_h5ad(ROOT / f"assets/demo/{source}.h5ad")
+        order = np.argsort(-np.asarray(data.X.sum(axis=0)).ravel(), kind="stable")[:40]
+        data = data[: CELLS * 3 : 3, np.sort(order)].copy()
+        data.write_h5ad(folder / f"{sample}.h5ad")
+        _stage("prepare_slice", folder, f"{sample}.slice.h5ad", input=f"@{sample}.h5ad",
+               sample=sample, technology=source, label_key="cell_type")  # fmt: skip
+    reference = ad.read_h5ad(ROOT / "assets/demo/reference.h5ad")
+    reference[:: len(reference) // CELLS, ::4].copy().write_h5ad(folder / "reference.h5ad")
+    counts = pd.DataFrame(data.X.toarray().astype(int), data.obs_names, data.var_names)
+    counts.to_csv(folder / "counts.csv")
+    with gzip.open(folder / "counts.csv.gz", "wt") as handle:
+        counts.to_csv(handle)
+    pd.DataFrame(data.obsm["spatial"], data.obs_names).to_csv(folder / "places.csv")
+    shutil.copy(ROOT / "assets/orthologs.csv.gz", folder)
+
+    for s in ("a", "b"):
+        slice_ = f"@{s}.slice.h5ad"
+        _stage("build_graph", folder, f"{s}.graph.npz", input=slice_, neighbors=8)
+        _stage("ot_sparsity", folder, f"{s}.targets.csv", input=slice_,
+               reference="@reference.h5ad", min_shared_genes=3)  # fmt: skip
+        _stage("propagate.impute", folder, f"{s}.imputed.h5ad", input=slice_,
+               graph=f"@{s}.graph.npz", targets=f"@{s}.targets.csv")  # fmt: skip
+        _stage("build_graph", folder, f"{s}.imputed.graph.npz", input=f"@{s}.imputed.h5ad")
+        _stage("propagate.denoise", folder, f"{s}.denoised.h5ad", input=slice_,
+               imputed=f"@{s}.imputed.h5ad", graph=f"@{s}.imputed.graph.npz")  # fmt: skip
+    both = ["@a.denoised.h5ad", "@b.denoised.h5ad", "@reference.h5ad"]
+    _stage("fit_mosaic", folder, "mosaic", input=both, rank=8, rounds=3)
+    for s in ("a", "b"):
+        _stage("mosaic_embed", folder, f"{s}.fp.h5ad", input=f"@{s}.denoised.h5ad",
+               model="@mosaic")  # fmt: skip
+    fp = ["@a.fp.h5ad", "@b.fp.h5ad"]
+    _stage("train_cae", folder, "cae", input=fp, epochs=2, neighbors=5, latent_dim=8)
+    for s in ("a", "b"):
+        _stage("infer_cae", folder, f"{s}.lloki.h5ad", input=f"@{s}.fp.h5ad", model="@cae")
+    _stage("align", folder, "aligned", input=["@a.lloki.h5ad", "@b.lloki.h5ad"], chance_runs=2)
+    _stage("integrate", folder, "integrated.h5ad", slice=["@a.slice.h5ad", "@b.slice.h5ad"],
+           input=["@aligned/a.lloki.h5ad", "@aligned/b.lloki.h5ad"], n_pcs=5)  # fmt: skip
+
+    genes = sorted({g.upper() for s in "ab" for g in ad.read_h5ad(folder / f"{s}.h5ad").var_names})
+    write_checkpoint(folder / "checkpoint", genes, d=16)
+    write_checkpoint(folder / "safe", genes, d=16, safetensors=True)
+    (folder / "metrics.csv").write_text(
+        "embedding,metric,group,value\nX_lloki,iLISI,batch,0.31\nX_lloki_fp,iLISI,batch,0.02\n"
+    )
+    (folder / "versions.yml").write_text('"ALIGN":\n    lloki: "0.1.0"\n    python: "3.13.5"\n')
+    (folder / "params.json").write_text('{"parameters": {"seed": 0, "metric": "cosine"}}\n')
+
+
+def _stage(script: str, folder: Path, output: str, **options: object) -> None:
+    """Run a stage on the seeds made so far."""
+    script, _, subcommand = script.partition(".")
+    words = [subcommand] if subcommand else []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            text = str(one)
+            text = str(folder / text[1:]) if text.startswith("@") else text
+            words += ["--" + name.replace("_", "-"), text]
+    program = importlib.import_module(script).main
+    program.main([*words, "--output", str(folder / output)], standalone_mode=False)
