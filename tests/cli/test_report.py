@@ -103,10 +103,10 @@ def test_a_page_with_everything(folder, tmp_path):
     assert page.count("Not in this report") == 1  # sparsity
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
         assert text in page, text
-    assert page.count("data:image/png;base64,") == 6 + 2 + 1
+    assert page.count("data:image/png;base64,") == 6 + 2 + 2
     assert len(page) < 15e6
     made = {path.name for path in (tmp_path / "figures").iterdir()}
-    names = ("umap", "slices_labels", "alignment_starmap_xenium", "training", "scores")
+    names = "umap slices_labels alignment alignment_starmap_xenium training scores".split()
     assert made == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "report.html", "report.json"]
     assert json.loads((tmp_path / "report.json").read_text())["samples"] == ["starmap", "xenium"]
