@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Embed a slice with the trained conditional autoencoder."""
 
-from pathlib import Path
-
 import click
 
 from lloki.cli import InputError, Run, sha256, stage
@@ -22,21 +20,8 @@ def main(run: Run, input, model, output, device) -> None:
 
     where = choose_device(device)
     data = slices.read_embedding(input, "X_lloki_fp")
-    try:
-        network, config = cae.load(Path(model))
-        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise InputError(
-            model, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
-        ) from None
     width = data.obsm["X_lloki_fp"].shape[1]
-    made_by = slices.embedder(data)
-    if width != network.architecture.input_dim or made_by != config.get("embedder"):
-        raise InputError(
-            input, f"its embedding is by {made_by} with {width} numbers, the model was trained on "
-            f"{config.get('embedder')} with {network.architecture.input_dim}",
-            "embed the slice as the model's slices were",
-        )  # fmt: skip
+    network, batches = cae.read_model(model, input, slices.embedder(data), width)
     batch = (str(data.obs["technology"].iloc[0]), str(data.obs["panel"].iloc[0]))
     if batch not in batches:
         known = ", ".join(f"{t} ({p})" for t, p in batches)

@@ -76,7 +76,10 @@ def main(
         data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
         slices = np.repeat(np.arange(len(data)), [d.n_obs for d in data])
         tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]
-        known, model = _known(adapt_from, embedder, embedding.shape[1])
+        model, known = None, []
+        if adapt_from:
+            width = embedding.shape[1]
+            model, known = cae.read_model(adapt_from, min(input), embedder, width)
         batches = known + sorted(set(tokens) - set(known))
         if adapt_from and len(batches) == len(known):
             fact = "it knows the technology and panel of every slice given"
@@ -140,27 +143,6 @@ def _join_processes(where) -> int:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     return dist.get_rank()
-
-
-def _known(folder: str | None, embedder: str, width: int) -> tuple[list, object]:
-    """The batches that a model to adapt knows, and the model; InputError if it does not fit."""
-    if folder is None:
-        return [], None
-    from lloki import cae
-
-    try:
-        model, config = cae.load(Path(folder))
-        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        fact = f"not a trained model ({type(error).__name__})"
-        raise InputError(folder, fact, "give the folder that train_cae.py wrote") from None
-    if model.architecture.input_dim != width or config.get("embedder") != embedder:
-        raise InputError(
-            folder, f"it was trained on {config.get('embedder')} with "
-            f"{model.architecture.input_dim} numbers, the slices are {embedder} with {width}",
-            "embed the slices as the model's slices were",
-        )  # fmt: skip
-    return batches, model
 
 
 def _neighbours(

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lloki.cli import InputError
+
 HIDDEN = (256, 175)
 
 
@@ -121,3 +123,27 @@ def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
     except SafetensorError as error:
         raise ValueError(f"model.safetensors is damaged ({error})") from None
     return model, config
+
+
+def read_model(
+    folder: str, source: str, embedder: str, width: int
+) -> tuple[ConditionalAutoencoder, list[tuple[str, str]]]:
+    """The model of a folder, and technology and panel of each batch that it knows.
+
+    `source` is a file with embeddings of so many numbers by `embedder`. InputError if the folder
+    holds no model, or one of other embeddings.
+    """
+    try:
+        model, config = load(Path(folder))
+        batches = [(b["technology"], b["panel"]) for b in config["batches"]]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise InputError(
+            folder, f"not a trained model ({error})", "give a folder that train_cae.py wrote"
+        ) from None
+    if width != model.architecture.input_dim or embedder != config.get("embedder"):
+        raise InputError(
+            source, f"its embedding is by {embedder} with {width} numbers, the model was trained "
+            f"on {config.get('embedder')} with {model.architecture.input_dim}",
+            "embed the slice as the model's slices were",
+        )  # fmt: skip
+    return model, batches
