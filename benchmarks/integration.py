@@ -31,7 +31,7 @@ DEMO = ROOT / "assets" / "demo"
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
 @click.option("--ignore-label", default="Other", show_default=True, help="A label of no type.")
 @click.option("--batch", type=click.Choice(["panel", "sample"]), default="panel", show_default=True,
-              help="What counts as a batch; sample: each slice.")  # fmt: skip
+              help="What counts as a batch, for every method; sample: each slice.")  # fmt: skip
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--method", "methods", multiple=True, help="Another method, such as harmony, scvi, "
               "scanorama; repeatable.")  # fmt: skip
@@ -51,9 +51,11 @@ def main(
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
     atlases = [slices.read_reference(r) for r in references or [str(DEMO / "reference.h5ad")]]
     cells = [prepare(path) for path in paths]
-    batches = np.concatenate([c.obs[batch].astype(str).to_numpy() for c in cells])
-    labels = [metrics.known_labels(c.obs[label_key], (ignore_label,)) for c in cells]
-    labels = np.concatenate(labels)
+    if batch == "sample":
+        for c in cells:
+            c.obs["panel"] = c.obs["sample"]
+    batches = np.concatenate([c.obs["panel"].astype(str).to_numpy() for c in cells])
+    labels = np.concatenate([labels_of(c, label_key, ignore_label) for c in cells])
     shared = integration.shared_genes([c.var_names for c in cells])
     print(f"{len(batches)} cells, {len(set(batches))} batches, {len(shared)} genes in all slices")
     from lloki.graph import principal_components
@@ -100,13 +102,22 @@ def main(
         both(", no OT (all filled)", embed(cells, filled, atlases))
 
 
+def labels_of(cells, key, ignored):
+    """The label of each cell of a slice, None where it has none."""
+    from lloki import metrics
+
+    if key not in cells.obs:
+        return np.full(cells.n_obs, None, dtype=object)
+    return metrics.known_labels(cells.obs[key], (ignored,))
+
+
 def score_alone(cells, label_key, ignored):
     """The metrics of labels of each slice by itself, and their mean."""
     from lloki import metrics
     from lloki.graph import principal_components
 
-    for c in cells:
-        labels = metrics.known_labels(c.obs[label_key], (ignored,))
+    for c in (c for c in cells if label_key in c.obs):
+        labels = labels_of(c, label_key, ignored)
         space = principal_components(c.X, 50)
         found = metrics.evaluate(space, labels, np.zeros(c.n_obs))
         values = [found.get(n, np.nan) for n in [*metrics.BIO, "Bio conservation"]]

@@ -233,7 +233,7 @@ def kbet(found, batches: np.ndarray, labels: np.ndarray) -> float:
     logging.getLogger("scib_metrics").setLevel(logging.WARNING)  # not a line for each small label
     near = found.subset_neighbors(min(KBET_NEIGHBOURS, found.n_neighbors))
     try:
-        with warnings.catch_warnings(), _same_start_of_eigsh():
+        with warnings.catch_warnings(), _exact_diffusion_maps():
             warnings.simplefilter("ignore")  # a label of one batch alone has none
             return float(scib_metrics.kbet_per_label(near, batches, labels))
     except Exception:  # its diffusion maps fail on some graphs, each time in another way
@@ -241,13 +241,15 @@ def kbet(found, batches: np.ndarray, labels: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _same_start_of_eigsh() -> Iterator[None]:
-    """Within it SciPy's Lanczos iterations start from one vector, not from a random one each time.
+def _exact_diffusion_maps() -> Iterator[None]:
+    """Within it scib-metrics' diffusion maps start from one vector and have exact neighbours.
 
-    scib-metrics gives its diffusion maps no seed, and kBET moved by 0.03 between two runs.
+    It gives SciPy's Lanczos iterations no seed, and kBET moved by 0.03 between two runs; its
+    approximate search takes longer on a label's cells than the exact one, and has no seed either.
     """
     from unittest import mock
 
+    import scib_metrics.nearest_neighbors as search
     import scipy.sparse.linalg as linalg
 
     eigsh = linalg.eigsh
@@ -256,8 +258,13 @@ def _same_start_of_eigsh() -> Iterator[None]:
         options["v0"] = np.random.default_rng(0).standard_normal(matrix.shape[0])
         return eigsh(matrix, *given, **options)
 
+    def exact(space, n_neighbors, **_):
+        indices, distances = neighbour_table(space, n_neighbors)
+        return search.NeighborsResults(indices=indices, distances=distances)
+
     with mock.patch.object(linalg, "eigsh", started):
-        yield
+        with mock.patch.object(search, "pynndescent", exact):
+            yield
 
 
 def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
