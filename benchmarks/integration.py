@@ -75,7 +75,7 @@ def main(
         score_alone(cells, label_key, ignore_label)
     row("PCA on shared genes", [base])
     for method in methods:
-        spaces = [baseline(method, cells, shared, seed) for seed in range(seeds)]
+        spaces = [baseline(method, cells, seed) for seed in range(seeds)]
         if spaces[0] is None:
             print(f"{method:26}not run: its environment is missing (`make baselines`)")
         else:
@@ -193,11 +193,11 @@ def embed(cells, matrices, atlases):
     return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
 
 
-def baseline(method, cells, genes, seed):
+def baseline(method, cells, seed):
     """The embedding that another method gives, or None where its environment is missing."""
     import pandas as pd
 
-    from lloki import baselines, integration
+    from lloki import baselines
 
     line = baselines.methods().loc[method]
     python = ROOT / ".venv/share/baselines" / line["environment"] / "bin/python"
@@ -205,17 +205,7 @@ def baseline(method, cells, genes, seed):
         python = sys.executable
     elif not python.exists():
         return None
-    obs = pd.concat([c.obs[["sample", "technology", "panel"]].astype(str) for c in cells])
-    obs = obs.rename_axis("cell").reset_index()
-    obs["batch"] = obs["technology"] + " " + obs["panel"]
-    obs[["x", "y"]] = np.concatenate([c.obsm["spatial"][:, :2] for c in cells])
-    expression = integration.shared_expression(cells, genes)
-    raw = [c.copy() for c in cells]
-    for c in raw:
-        c.X = c.layers["counts"]
-    shared = baselines.Shared(
-        expression, integration.shared_expression(raw, genes), obs, [str(g) for g in genes]
-    )
+    shared = baselines.Shared.of(cells)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / "shared").mkdir()
@@ -224,7 +214,7 @@ def baseline(method, cells, genes, seed):
             [python, ROOT / "bin" / line["program"], "--input", folder / "shared", "--output",
              folder / "out.csv", "--seed", str(seed)], check=True, capture_output=True,
         )  # fmt: skip
-        return baselines.read_embedding(folder / "out.csv", pd.Index(obs["cell"]))
+        return baselines.read_embedding(folder / "out.csv", pd.Index(shared.cells["cell"]))
 
 
 def integrate(embedded, cells, seed: int, options: dict):

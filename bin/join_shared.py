@@ -14,7 +14,7 @@ def main(run: Run, input, output) -> None:
     import numpy as np
     import pandas as pd
 
-    from lloki import baselines, integration, slices
+    from lloki import baselines, slices
 
     found: dict = {}
     for path in input:
@@ -27,34 +27,21 @@ def main(run: Run, input, output) -> None:
                 raise InputError(path, f"obs has no column {column!r}", "prepare it again")
         found[sample] = data
     parts = list(found.values())
-    genes = integration.shared_genes([part.var_names for part in parts])
-    if not len(genes):
+    shared = baselines.Shared.of(parts)
+    genes, cells = shared.genes, shared.cells
+    if not genes:
         run.warn("no gene is in every slice: no baseline can run")
-    cells = integration.join_obs([part.obs[["sample", "technology", "panel"]] for part in parts])
-    cells = cells.astype(str).rename_axis("cell").reset_index()
-    cells["batch"] = cells["technology"] + " " + cells["panel"]
-    places = integration.join_coordinates([part.obsm["spatial"] for part in parts])
-    cells[["x", "y", "z"][: places.shape[1]]] = places
-    counts = None
-    if all("counts" in part.layers for part in parts):
-        raw = [part.copy() for part in parts]
-        for part in raw:
-            part.X = slices.check_matrix(part.layers["counts"], "layers['counts']")
-        counts = integration.shared_expression(raw, genes)
-    else:
+    if shared.counts is None:
         run.warn("a slice has no raw counts: methods that model counts cannot run")
-    shared = baselines.Shared(
-        integration.shared_expression(parts, genes), counts, cells, [str(g) for g in genes]
-    )
     empty = pd.Series(~shared.filled).groupby(cells["sample"]).sum()
-    if len(genes) and empty.any():
+    if genes and empty.any():
         run.warn(
             f"{int(empty.sum())} of {len(cells)} cells have no count in any shared gene; they are "
             "kept, though no baseline can place them"
         )
     run.report(
         samples=list(found), cells=len(cells), genes_shared=len(genes),
-        genes=[str(gene) for gene in genes], batches=sorted(set(shared.batches)),
+        genes=genes, batches=sorted(set(shared.batches)),
         cells_without_shared_genes={str(k): int(v) for k, v in empty.items()},
         nonzero_fraction=shared.expression.nnz / max(1, np.prod(shared.expression.shape)),
     )  # fmt: skip

@@ -15,19 +15,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import anndata as ad
 import click
 import numpy as np
 import pandas as pd
 import scipy.io
 import scipy.sparse as sp
 
+from lloki import integration
 from lloki.cli import InputError, Run, stage
 from lloki.integration import BASELINE, NAMES
+from lloki.slices import check_matrix
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
 TABLE = Path(__file__).resolve().parents[2] / "assets/baselines.csv"
@@ -45,6 +48,29 @@ class Shared:
     counts: sp.csr_matrix | None
     cells: pd.DataFrame
     genes: list[str]
+
+    @classmethod
+    def of(cls, slices: Sequence[ad.AnnData]) -> Shared:
+        """From prepared slices, as prepare_slice.py writes them; InputError on faulty counts.
+
+        A batch is a technology with its panel.
+        """
+        genes = integration.shared_genes([part.var_names for part in slices])
+        columns = ["sample", "technology", "panel"]
+        cells = integration.join_obs([part.obs[columns] for part in slices])
+        cells = cells.astype(str).rename_axis("cell").reset_index()
+        cells["batch"] = cells["technology"] + " " + cells["panel"]
+        places = integration.join_coordinates([part.obsm["spatial"] for part in slices])
+        cells[["x", "y", "z"][: places.shape[1]]] = places
+        counts = None
+        if all("counts" in part.layers for part in slices):
+            raw = [
+                ad.AnnData(check_matrix(part.layers["counts"], "layers['counts']"), var=part.var)
+                for part in slices
+            ]
+            counts = integration.shared_expression(raw, genes)
+        expression = integration.shared_expression(slices, genes)
+        return cls(expression, counts, cells, [str(gene) for gene in genes])
 
     @property
     def filled(self) -> np.ndarray:

@@ -262,9 +262,11 @@ def _exact_diffusion_maps() -> Iterator[None]:
         indices, distances = neighbour_table(space, n_neighbors)
         return search.NeighborsResults(indices=indices, distances=distances)
 
-    with mock.patch.object(linalg, "eigsh", started):
-        with mock.patch.object(search, "pynndescent", exact):
-            yield
+    with (
+        mock.patch.object(linalg, "eigsh", started),
+        mock.patch.object(search, "pynndescent", exact),
+    ):
+        yield
 
 
 def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
