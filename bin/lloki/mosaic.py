@@ -93,7 +93,7 @@ def gene_weights(moment: np.ndarray) -> np.ndarray:
     """Weights of genes (G, mean square 1) from a data set's `correlations`, by communality."""
     genes = len(moment)
     components = min(COMPONENTS, max(2, genes // 3))
-    if components >= genes:
+    if components >= genes or not moment.any():  # no gene varies: a slice of one cell
         return np.ones(genes)
     # Lanczos iterations where all components would take long
     if genes > 500:
