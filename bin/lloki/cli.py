@@ -77,6 +77,9 @@ class Run:
         path = Path(path)
         check_folder(path)
         temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        hooks = sys.unraisablehook, sys.excepthook
+        # On a full disk HDF5 prints a traceback for each object that it cannot let go of.
+        sys.unraisablehook = sys.excepthook = lambda *_: None
         try:
             yield temporary
             if path.exists() and path.is_dir() != temporary.is_dir():
@@ -93,6 +96,7 @@ class Run:
             reason = error.strerror or error
             raise InputError(path, f"cannot be written ({reason})", "mend that") from None
         finally:
+            sys.unraisablehook, sys.excepthook = hooks
             if temporary.is_dir():
                 shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
@@ -176,7 +180,7 @@ def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = 
             except DiskFullError as error:
                 click.echo(f"{name}: {error}: no space is left on the disk; free some, or work "
                            "elsewhere (-work-dir)", err=True)  # fmt: skip
-                sys.exit(DISK_FULL)
+                _leave(DISK_FULL)
             except MemoryError:
                 click.echo(f"{name}: out of memory; give it more", err=True)
                 sys.exit(OUT_OF_MEMORY)
@@ -187,6 +191,20 @@ def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = 
         return command
 
     return decorate
+
+
+def _leave(code: int) -> None:
+    """End the program, at once where HDF5 still holds a file that it could not write.
+
+    It would try again while Python tidies up, and crash.
+    """
+    import h5py
+
+    if h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _preset_help(presets: dict[str, dict]) -> str:
