@@ -4,7 +4,8 @@
 Embeddings are synthetic: 20 types, each with its own direction, in slices of as many batches, each
 of which adds a direction of its own; 64 of the axes hold nearly all variance. Training is timed
 over some steps; `epoch` is what one pass over all cells takes at that pace, `training` what
-`--epochs auto` takes. With --no-search, neighbours and pairs are drawn at random within types.
+`--epochs auto` takes. With --no-search, neighbours and partners (as many) are drawn at random
+within types, which shows the memory and pace of training alone.
 """
 
 import multiprocessing
@@ -18,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 
-TYPES, RANK, PAIRS = 20, 64, 10
+TYPES, RANK, PAIRS = 20, 64, 100  # partners drawn for a cell, as many as are found
 
 
 @click.command()
@@ -50,7 +51,8 @@ def measure(n: int, dim: int, slices: int, steps: int, search: bool) -> None:
         embedding, types = synthetic(random, of_slice, dim, file)
         find = searched if search else drawn
         near, found, seconds = find(random, embedding, of_slice, types)
-        row = [*(f"{s:.1f}" for s in seconds), len(found) // 2, f"{peak_memory_mb() / 1e3:.2f}"]
+        row = [*(f"{s:.1f}" for s in seconds), len(found.cells) // 2]
+        row.append(f"{peak_memory_mb() / 1e3:.2f}")
         row += trained(embedding, of_slice, near, found, steps)
         row.append(f"{peak_memory_mb() / 1e3:.2f}")
     print(f"{n:>13}" + "".join(f"{value:>13}" for value in row), flush=True)
@@ -68,7 +70,8 @@ def searched(_random, embedding, of_slice: np.ndarray, _types):
     for s in range(of_slice[-1] + 1):
         rows = np.flatnonzero(of_slice == s)
         views.append(pairs.view(space[rows], rows, near[rows] - rows[0]))
-    found = pairs.find_pairs(views, range(len(views)), 40)
+    del space
+    found = pairs.find_partners(views, range(len(views)), 40)
     clock.append((time.perf_counter(), time.process_time()))
     return near, found, np.diff(clock, axis=0).ravel()
 
@@ -121,17 +124,19 @@ def synthetic(random: np.random.Generator, of_slice: np.ndarray, dim: int, file)
 
 
 def drawn(random: np.random.Generator, _embedding, of_slice: np.ndarray, types: np.ndarray):
-    """Neighbours of the own slice and pairs with the next one, at random within types."""
+    """Neighbours of the own slice and partners of the others, at random within types."""
+    from lloki.pairs import Partners
+
     near = np.empty((len(types), 30), dtype=np.int32)
-    pairs, last = [], of_slice[-1] + 1
+    partners = np.empty((len(types), PAIRS), dtype=np.int32)
     for kind in range(TYPES):
-        members = [np.flatnonzero((types == kind) & (of_slice == s)) for s in range(last)]
-        for here, there in zip(members, members[1:] + members[:1], strict=True):
+        for s in range(of_slice[-1] + 1):
+            here = np.flatnonzero((types == kind) & (of_slice == s))
+            there = np.flatnonzero((types == kind) & (of_slice != s))
             near[here] = random.choice(here, size=(len(here), 30))
-            other = random.choice(there, len(here) * PAIRS)
-            found = np.column_stack([here.repeat(PAIRS), other]).astype(np.int32)
-            pairs += [found, found[:, ::-1]]
-    return near, np.concatenate(pairs), (0, 0, 0, 0)
+            partners[here] = random.choice(there, size=(len(here), PAIRS))
+    first = np.arange(len(types) + 1) * PAIRS
+    return near, Partners(first, partners.ravel()), (0, 0, 0, 0)
 
 
 if __name__ == "__main__":

@@ -177,14 +177,21 @@ def mutual(first: np.ndarray, second: np.ndarray, k: int, search: Callable = nea
     first is n × d, second m × d; `search` is called as `nearest` is. Returns pairs, p × 2 int64,
     sorted.
     """
-    forward = _selection(search(first, second, k)[0], len(second))
-    backward = _selection(search(second, first, k)[0], len(first))
-    both = forward.multiply(backward.T).tocoo()
-    pairs = np.column_stack([both.row, both.col]).astype(np.int64)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return np.column_stack(mutual_matrix(first, second, k, search).nonzero()).astype(np.int64)
 
 
-def _selection(indices: np.ndarray, width: int) -> sp.csr_matrix:
-    n, k = indices.shape
-    ones = np.ones(n * k, dtype=bool)
-    return sp.csr_matrix((ones, indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, width))
+def mutual_matrix(
+    first: np.ndarray, second: np.ndarray, k: int, search: Callable = nearest
+) -> sp.csr_matrix:
+    """The pairs of `mutual` as true values of an n × m CSR matrix, sorted."""
+    forward = search(first, second, k)[0].astype(np.int32)
+    backward = search(second, first, k)[0].astype(np.int32)
+    forward.sort(axis=1)
+    both = np.empty(forward.shape, dtype=bool)
+    for rows in (slice(start, start + ROWS) for start in range(0, len(forward), ROWS)):
+        own = np.arange(len(forward), dtype=np.int32)[rows, None, None]
+        both[rows] = (backward[forward[rows]] == own).any(axis=2)
+    starts = np.concatenate([[0], np.cumsum(both.sum(axis=1))])
+    chosen = forward[both]
+    shape = len(first), len(second)
+    return sp.csr_matrix((np.ones(len(chosen), dtype=bool), chosen, starts), shape=shape)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lloki import cae, pairs, training
+from lloki import cae, pairs, storage, training
 
 TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
@@ -31,7 +31,7 @@ def train(seed=0, settings=TRAINING, embedding=None, **more):
     cells = training.Cells(embedding, slices, slices, neighbors, **more)
     rows = np.split(np.arange(len(slices)), 2)
     views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
-    found = pairs.find_pairs(views, ["a", "b"], 10)
+    found = pairs.find_partners(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
     trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
@@ -84,7 +84,7 @@ def test_hard_negatives_are_the_nearest_of_another_type():
 
 
 def test_a_memory_map_trains_as_an_array_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "RESIDENT_BYTES", 1000)  # pages are given back again and again
+    monkeypatch.setattr(storage, "WINDOW_BYTES", 1000)  # a few rows at a time
     embedding = two_technologies()[0]
     embedding.tofile(tmp_path / "x")
     mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=embedding.shape)
@@ -115,7 +115,7 @@ def test_adapting_changes_the_new_vectors_alone():
     cells.anchors = np.arange(180, 270)
     views = [pairs.view(cells.embedding[r], r, cells.neighbors[r, :5] - r[0])
              for r in np.split(np.arange(270), 3)]  # fmt: skip
-    found = pairs.find_pairs(views, ["a", "b", "c"], 10)
+    found = pairs.find_partners(views, ["a", "b", "c"], 10)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     known = trainer.latent()
     model = cae.extended(trainer.model, 3)

@@ -72,13 +72,15 @@ def test_pairs_are_those_of_a_plain_computation(genes, k=7):
     likeness = plain(slices, 5, genes)
     rows, columns = -np.sort(-likeness, axis=1), -np.sort(-likeness, axis=0)
     near = np.zeros(likeness.shape, dtype=bool)
-    near[tuple(found[: len(found) // 2].T - [[0], [len(likeness)]])] = True
+    half = len(found) // 2  # of anchors in the first slice; then those in the second
+    near[tuple(found[:half].T - [[0], [len(likeness)]])] = True
     # within rounding of the k-th, and all that are beyond rounding of the next
     may = (likeness > rows[:, [k - 1]] - 1e-5) & (likeness > columns[k - 1] - 1e-5)
     must = (likeness > rows[:, [k]] + 1e-5) & (likeness > columns[k] + 1e-5)
     assert not (near & ~may).any() and not (must & ~near).any()
     assert near.sum() == len(found) // 2 > 0
-    np.testing.assert_array_equal(found[: len(found) // 2], found[len(found) // 2 :, ::-1])
+    back = found[half:, ::-1]
+    np.testing.assert_array_equal(found[:half], back[np.lexsort((back[:, 1], back[:, 0]))])
 
 
 def test_shared_genes_find_the_states_where_the_embedding_does_not_know_them():
