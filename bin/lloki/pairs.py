@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from lloki import mosaic
 from lloki.graph import EXACT_CELLS, find_neighbours
-from lloki.neighbours import mutual_matrix, nearest, unit_rows
+from lloki.neighbours import approximate, mutual_matrix, nearest, nearest_rows, unit_rows
 from lloki.storage import blocks
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
@@ -92,10 +92,7 @@ class Expression:
         """From a slice's log-normalised expression (n × G CSR) and its gene names (G)."""
         keys, columns = mosaic.gene_columns(genes)
         values = sp.csr_matrix(values)[:, columns]
-        mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
-        square = np.asarray(values.multiply(values).mean(axis=0), dtype=np.float64).ravel()
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-8)
+        mean, scale = mosaic.mean_and_scale(values)
         weights = mosaic.gene_weights(mosaic.correlations(values)) ** 2
         return cls(values, keys, mean, scale, weights)
 
@@ -206,14 +203,11 @@ def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.n
     return find_partners(views, batches, k).table()
 
 
-def _search(query: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `nearest`; by an index where there are more than EXACT_CELLS on a side."""
+def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
+    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side."""
     if max(len(query), len(base)) <= EXACT_CELLS:
-        return nearest(query, base, k)
-    from pynndescent import NNDescent  # compiles code: only where it is needed
-
-    index = NNDescent(unit_rows(base), metric="cosine", n_neighbors=k, random_state=0)
-    return index.query(unit_rows(query), k=min(k, len(base)))
+        return nearest_rows(query, base, k)
+    return approximate(unit_rows(base), k, query=unit_rows(query))
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
