@@ -31,7 +31,7 @@ TYPES, RANK, PAIRS = 20, 64, 100  # partners drawn for a cell, as many as are fo
 def main(sizes, dim, slices, steps, search) -> None:
     """Print a row of figures for each number of cells."""
     head = ("cells", "neighbours s", "cpu s", "pairs s", "cpu s", "pairs", "peak GB", "step s",
-            "cpu s", "epoch s", "training s", "inference s", "peak GB")  # fmt: skip
+            "cpu s", "epoch s", "training s", "peak GB", "inference s", "cpu s")  # fmt: skip
     print("".join(f"{name:>13}" for name in head), flush=True)
     for n in sizes or (20_000,):
         process = multiprocessing.get_context("spawn").Process(
@@ -54,7 +54,6 @@ def measure(n: int, dim: int, slices: int, steps: int, search: bool) -> None:
         row = [*(f"{s:.1f}" for s in seconds), len(found.cells) // 2]
         row.append(f"{peak_memory_mb() / 1e3:.2f}")
         row += trained(embedding, of_slice, near, found, steps)
-        row.append(f"{peak_memory_mb() / 1e3:.2f}")
     print(f"{n:>13}" + "".join(f"{value:>13}" for value in row), flush=True)
 
 
@@ -81,6 +80,8 @@ def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[st
     import torch
 
     from lloki.cae import Architecture, ConditionalAutoencoder, encode
+    from lloki.cli import peak_memory_mb
+    from lloki.storage import blocks
     from lloki.training import Cells, Trainer, Training, steps_per_epoch
 
     n, cpu = len(embedding), torch.device("cpu")
@@ -96,14 +97,15 @@ def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[st
     trainer.epoch()
     step = (time.perf_counter() - start) / len(chunks[1:])
     step_cpu = (time.process_time() - start_cpu) / len(chunks[1:])
-    an_epoch, seconds = steps_per_epoch(n, settings.chunk_size), 0.0
-    for first in range(0, n, 65536):
-        block = np.array(embedding[first : first + 65536])
-        start = time.perf_counter()
-        encode(model, block, of_slice[first : first + 65536], cpu)
-        seconds += time.perf_counter() - start
+    an_epoch, peak = steps_per_epoch(n, settings.chunk_size), peak_memory_mb() / 1e3
+    inference = np.zeros(2)
+    for rows, block in blocks(embedding):
+        start = time.perf_counter(), time.process_time()
+        encode(model, block, of_slice[rows], cpu)
+        inference += time.perf_counter() - start[0], time.process_time() - start[1]
     return [f"{step:.3f}", f"{step_cpu:.3f}", f"{step * an_epoch:.1f}",
-            f"{step * max(600, 20 * an_epoch):.0f}", f"{seconds:.2f}"]  # fmt: skip
+            f"{step * max(600, 20 * an_epoch):.0f}", f"{peak:.2f}",
+            *(f"{seconds:.2f}" for seconds in inference)]  # fmt: skip
 
 
 def synthetic(random: np.random.Generator, of_slice: np.ndarray, dim: int, file):
