@@ -4,8 +4,9 @@
 Embeddings are synthetic: 20 types, each with its own direction, in slices of as many batches, each
 of which adds a direction of its own; 64 of the axes hold nearly all variance. Training is timed
 over some steps; `epoch` is what one pass over all cells takes at that pace, `training` what
-`--epochs auto` takes. With --no-search, neighbours and partners (as many) are drawn at random
-within types, which shows the memory and pace of training alone.
+`--epochs auto` takes. With `--search none`, neighbours and partners (as many)
+are drawn at random within types, which shows training alone; with `part` they are searched in one
+slice and between two, and the seconds are those times the number of slices and of pairs of slices.
 """
 
 import multiprocessing
@@ -27,7 +28,8 @@ TYPES, RANK, PAIRS = 20, 64, 100  # partners drawn for a cell, as many as are fo
 @click.option("--dim", default=512, show_default=True)
 @click.option("--slices", default=5, show_default=True, help="Each is a batch of its own.")
 @click.option("--steps", default=20, show_default=True, help="Steps of training that are timed.")
-@click.option("--search/--no-search", default=True, show_default=True)
+@click.option("--search", type=click.Choice(["all", "part", "none"]), default="all",
+              show_default=True)  # fmt: skip
 def main(sizes, dim, slices, steps, search) -> None:
     """Print a row of figures for each number of cells."""
     head = ("cells", "neighbours s", "cpu s", "pairs s", "cpu s", "pairs", "peak GB", "step s",
@@ -41,7 +43,7 @@ def main(sizes, dim, slices, steps, search) -> None:
         process.join()
 
 
-def measure(n: int, dim: int, slices: int, steps: int, search: bool) -> None:
+def measure(n: int, dim: int, slices: int, steps: int, search: str) -> None:
     """One row, in a process of its own so that its peak memory is its own."""
     from lloki.cli import peak_memory_mb
 
@@ -49,7 +51,7 @@ def measure(n: int, dim: int, slices: int, steps: int, search: bool) -> None:
     of_slice = np.repeat(np.arange(slices), [len(p) for p in np.array_split(range(n), slices)])
     with tempfile.TemporaryFile() as file:
         embedding, types = synthetic(random, of_slice, dim, file)
-        find = searched if search else drawn
+        find = {"all": searched, "part": partly, "none": drawn}[search]
         near, found, seconds = find(random, embedding, of_slice, types)
         row = [*(f"{s:.1f}" for s in seconds), len(found.cells) // 2]
         row.append(f"{peak_memory_mb() / 1e3:.2f}")
@@ -65,14 +67,37 @@ def searched(_random, embedding, of_slice: np.ndarray, _types):
     space = pairs.search_space(embedding)
     near = pairs.own_neighbors(space, of_slice, 30)
     clock.append((time.perf_counter(), time.process_time()))
-    views = []
-    for s in range(of_slice[-1] + 1):
-        rows = np.flatnonzero(of_slice == s)
-        views.append(pairs.view(space[rows], rows, near[rows] - rows[0]))
+    views = views_of(space, of_slice, near)
     del space
     found = pairs.find_partners(views, range(len(views)), 40)
     clock.append((time.perf_counter(), time.process_time()))
     return near, found, np.diff(clock, axis=0).ravel()
+
+
+def partly(random: np.random.Generator, embedding, of_slice: np.ndarray, types: np.ndarray):
+    """As `searched`, in the first slice and between the first two; the rest is drawn."""
+    from lloki import pairs
+
+    near, found, _ = drawn(random, embedding, of_slice, types)
+    slices, rows = of_slice[-1] + 1, np.flatnonzero(of_slice == 0)
+    space = pairs.search_space(embedding)
+    clock = [(time.perf_counter(), time.process_time())]
+    near[rows] = pairs.own_neighbors(space[rows], of_slice[rows], 30)
+    clock.append((time.perf_counter(), time.process_time()))
+    views = views_of(space, of_slice, near)
+    del space
+    pairs.find_partners(views[:2], range(2), 40)
+    clock.append((time.perf_counter(), time.process_time()))
+    times = [[slices], [slices * (slices - 1) / 2]]
+    return near, found, (np.diff(clock, axis=0) * times).ravel()
+
+
+def views_of(space: np.ndarray, of_slice: np.ndarray, near: np.ndarray) -> list:
+    """What pairs of each slice are found in."""
+    from lloki import pairs
+
+    slices = [np.flatnonzero(of_slice == s) for s in range(of_slice[-1] + 1)]
+    return [pairs.view(space[rows], rows, near[rows] - rows[0]) for rows in slices]
 
 
 def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[str]:

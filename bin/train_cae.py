@@ -49,6 +49,8 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="In triplets and conservation.")  # fmt: skip
 @click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it; "
               "slices that it knows are anchors.")  # fmt: skip
+@click.option("--adapt-lr", type=click.FloatRange(0, min_open=True), default=0.01,
+              help="With --adapt-from, instead of --lr.")  # fmt: skip
 @click.option("--checkpoint", help="File to resume a killed training from.  [default: "
               "OUTPUT.checkpoint]")  # fmt: skip
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0, help="Between two.")
@@ -133,6 +135,8 @@ def _settings(cells, epochs: str, options: dict) -> tuple:
     names = ("lambda_rec", "lambda_trip", "lambda_bc", "lr", "weight_decay", "chunk_size",
              "margin", "seed", "distances")  # fmt: skip
     told = {name: options[name] for name in names}
+    if cells.anchors is not None:
+        told["lr"] = options["adapt_lr"]
     settings = training.Training(**told, epochs=_epochs(epochs, steps))
     return settings, steps * settings.epochs
 

@@ -210,6 +210,9 @@ def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
          "--output", tmp_path / "three")  # fmt: skip
     record = json.loads((tmp_path / "three.json").read_text())
     assert (record["batches_known"], len(record["batches"])) == (2, 3)
+    rates = [json.loads((tmp_path / m / "config.json").read_text())["training"]["lr"]
+             for m in ("two", "three")]  # fmt: skip
+    assert rates == [5e-4, 0.01]
     latent = {}
     for model in ("two", "three"):
         good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
