@@ -63,7 +63,7 @@ def main(
     _check(data, integrated, label_key)
     material = Material(
         records=records, data=data, label_key=label_key,
-        metrics=_table(metrics, "embedding", "metric", "value"), history=_table(history, "epoch"),
+        metrics=_table(metrics, "embedding", "metric", "value"), history=_losses(history),
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
@@ -163,6 +163,19 @@ def _table(path: str | None, *columns: str):
             raise InputError(
                 path, f"it has no column {column!r}", "give the CSV that a stage wrote"
             )
+    return table
+
+
+def _losses(path: str | None):
+    """The losses of history.csv: finite numbers in every column."""
+    import numpy as np
+
+    table = _table(path, "epoch")
+    if table is not None:
+        for name, column in table.items():
+            if column.dtype.kind not in "iuf" or not np.isfinite(column).all():
+                fact = f"column {name!r} holds values that are no numbers"
+                raise InputError(path, fact, "give the CSV that train_cae.py wrote")
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -28,11 +29,22 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
             warnings.simplefilter("ignore")
             data = ad.read_h5ad(path)
     except Exception as error:
+        if isinstance(error, MemoryError) and not _asks_too_much(error, path):
+            raise
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
     _check_indices(data, path)
     check_names(data, path)
     return data
+
+
+def _asks_too_much(error: MemoryError, path: str | Path) -> bool:
+    """Whether an array was asked for that no file of this size can hold: a damaged shape.
+
+    Deflate, the compression of AnnData files, makes nothing smaller than a thousandth.
+    """
+    shape, dtype = getattr(error, "shape", ()), getattr(error, "dtype", np.dtype(np.uint8))
+    return math.prod(shape) * dtype.itemsize > 1100 * Path(path).stat().st_size
 
 
 def check_names(data: ad.AnnData, path: object) -> None:
@@ -294,6 +306,8 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
                 data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
             shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
     except Exception as error:
+        if isinstance(error, MemoryError) and not _asks_too_much(error, path):
+            raise
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
     check_names(data, path)

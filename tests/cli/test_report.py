@@ -146,6 +146,8 @@ def test_what_users_get_wrong(folder, tmp_path):
     wrong("--metrics", "no.csv", words=("no.csv", "no such file"))
     wrong("--metrics", bad, text="a,b\n1,2\n", words=("bad", "'embedding'"))
     wrong("--history", bad, text="", words=("bad", "not a readable table"))
+    wrong("--history", bad, text="epoch,total\n1,nan\n", words=("bad", "'total'", "no numbers"))
+    wrong("--history", bad, text="epoch,total\none,1\n", words=("bad", "'epoch'", "no numbers"))
     wrong("--transforms", bad, text="sample\nx\n", words=("bad", "'reference'"))
     wrong("--versions", bad, text="- a\n- b\n", words=("bad", "names and values"))
     wrong("--versions", bad, text="a: [", words=("bad", "not readable"))

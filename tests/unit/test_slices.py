@@ -241,3 +241,18 @@ def test_a_sparse_matrix_that_points_outside_itself_is_refused(tmp_path, value):
     data.write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(InputError, match="a sparse matrix in it is damaged"):
         slices.read_h5ad(tmp_path / "a.h5ad")
+
+
+@pytest.mark.parametrize(("numbers", "raised"), [(1 << 10, MemoryError), (1 << 60, InputError)])
+def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_path, monkeypatch):
+    path = tmp_path / "a.h5ad"
+    path.write_bytes(bytes(4096))
+
+    def read(_):
+        error = MemoryError()
+        error.shape, error.dtype = (numbers,), np.dtype(np.float32)
+        raise error
+
+    monkeypatch.setattr(ad, "read_h5ad", read)
+    with pytest.raises(raised):
+        slices.read_h5ad(path)
