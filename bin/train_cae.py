@@ -308,9 +308,8 @@ def _train(
             losses = trainer.epoch()
             if not math.isfinite(losses["total"]):
                 checkpoint.unlink(missing_ok=True)
-                raise InputError(
-                    "training", f"it diverged in epoch {epoch}", "lower --lr or the lambdas"
-                )
+                help = "lower --lr (or --adapt-lr) or the lambdas"
+                raise InputError("training", f"it diverged in epoch {epoch}", help)
             progress.update(note=" ".join(f"{k} {v:.4f}" for k, v in losses.items()))
             if not rank and epoch < epochs and time.monotonic() - saved_at >= seconds:
                 with run.output(checkpoint) as temporary:

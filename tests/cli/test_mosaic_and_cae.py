@@ -283,7 +283,7 @@ def test_bad_input_of_the_training(folder, tmp_path):
     refused(call(train_cae, *mixed, *out), "other.fp.h5ad", "NaN")
     refused(call(train_cae, "--input", tmp_path / "none.h5ad", *out), "no such file")
     refused(call(train_cae, "--input", __file__, *out), "not a readable AnnData")
-    refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged", "lower --lr")
+    refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged", "--lr")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.fp.h5ad"]
 
 
