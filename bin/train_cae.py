@@ -49,6 +49,8 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="In triplets and conservation.")  # fmt: skip
 @click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it; "
               "slices that it knows are anchors.")  # fmt: skip
+@click.option("--adapt-lr", type=click.FloatRange(0, min_open=True), default=0.01,
+              help="With --adapt-from, instead of --lr.")  # fmt: skip
 @click.option("--checkpoint", help="File to resume a killed training from.  [default: "
               "OUTPUT.checkpoint]")  # fmt: skip
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0, help="Between two.")
@@ -65,46 +67,25 @@ def main(
     if negatives == "hard" and not cell_type_key:
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     import numpy as np
-    import torch
 
-    from lloki import cae, training
+    from lloki import training
     from lloki.device import choose_device, device_name
 
     where = choose_device(device)
     rank = _join_processes(where)
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
         data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
-        slices = np.repeat(np.arange(len(data)), [d.n_obs for d in data])
         tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]
-        model, known = None, []
-        if adapt_from:
-            width = embedding.shape[1]
-            model, known = cae.read_model(adapt_from, min(input), embedder, width)
-        batches = known + sorted(set(tokens) - set(known))
-        if adapt_from and len(batches) == len(known):
-            fact = "it knows the technology and panel of every slice given"
-            raise InputError(adapt_from, fact, "use infer_cae.py, or add the new slices")
-        cells, pairs = _neighbours(
-            run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
+        source = min(input), embedder, embedding.shape[1]
+        model, batches, known = _model(adapt_from, source, tokens, options)
+        cells, partners = _neighbours(
+            run, data, embedding, tokens, expression, cell_type_key, negatives, options
         )
-        cells.batch = np.array([batches.index(t) for t in tokens], dtype=np.int32)[slices]
+        cells.batch = np.array([batches.index(t) for t in tokens], dtype=np.int32)[cells.slice]
         if adapt_from:
-            cells.anchors = np.flatnonzero(cells.batch >= len(known))
-        seen = len(slices) if cells.anchors is None else len(cells.anchors)
-        steps = training.steps_per_epoch(seen, options["chunk_size"])
-        settings = training.Training(
-            **{k: options[k] for k in ("lambda_rec", "lambda_trip", "lambda_bc", "lr",
-                                       "weight_decay", "chunk_size", "margin", "seed",
-                                       "distances")},
-            epochs=_epochs(epochs, steps),
-        )  # fmt: skip
-        torch.manual_seed(options["seed"])
-        if model is None:
-            sizes = embedding.shape[1], options["latent_dim"], options["batch_dim"], len(batches)
-            model = cae.ConditionalAutoencoder(cae.Architecture(*sizes))
-        else:
-            model = cae.extended(model, len(batches))
-        trainer = training.Trainer(cells, pairs, model, settings, where, len(known))
+            cells.anchors = np.flatnonzero(cells.batch >= known)
+        settings, steps = _settings(cells, epochs, options)
+        trainer = training.Trainer(cells, partners, model, settings, where, known)
         inputs = [sha256(path) for path in sorted({*input, *expression})]
         started = _train(
             run, trainer, Path(checkpoint or f"{output.rstrip('/')}.checkpoint"),
@@ -113,16 +94,61 @@ def main(
     if rank:
         sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
-    history = trainer.history
     run.report(
-        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(slices), batches=names,
-        embedder=embedder, pairs=len(pairs) // 2, cells_in_pairs=len(np.unique(pairs[:, 0])),
-        epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
-        losses=history[-1], batches_known=len(known), device=device_name(where),
+        samples=[str(d.obs["sample"].iloc[0]) for d in data], cells=len(cells.slice),
+        batches=names, embedder=embedder, pairs=len(partners.cells) // 2,
+        cells_in_pairs=int((partners.counts() > 0).sum()), epochs=settings.epochs,
+        epochs_resumed=started, steps=steps, losses=trainer.history[-1], batches_known=known,
+        device=device_name(where),
     )  # fmt: skip
+    _write(run, output, trainer, names, embedder)
+
+
+def _model(adapt_from: str | None, source: tuple, tokens: list, options: dict) -> tuple:
+    """The model to train, all batches, and how many of them it knows.
+
+    `source`: a file with embeddings, what made them, and their width.
+    """
+    import torch
+
+    from lloki import cae
+
+    torch.manual_seed(options["seed"])
+    if not adapt_from:
+        batches = sorted(set(tokens))
+        sizes = source[2], options["latent_dim"], options["batch_dim"], len(batches)
+        return cae.ConditionalAutoencoder(cae.Architecture(*sizes)), batches, 0
+    model, known = cae.read_model(adapt_from, *source)
+    batches = known + sorted(set(tokens) - set(known))
+    if len(batches) == len(known):
+        fact = "it knows the technology and panel of every slice given"
+        raise InputError(adapt_from, fact, "use infer_cae.py, or add the new slices")
+    return cae.extended(model, len(batches)), batches, len(known)
+
+
+def _settings(cells, epochs: str, options: dict) -> tuple:
+    """What the training is told, and its number of steps."""
+    from lloki import training
+
+    seen = len(cells.slice) if cells.anchors is None else len(cells.anchors)
+    steps = training.steps_per_epoch(seen, options["chunk_size"])
+    names = ("lambda_rec", "lambda_trip", "lambda_bc", "lr", "weight_decay", "chunk_size",
+             "margin", "seed", "distances")  # fmt: skip
+    told = {name: options[name] for name in names}
+    if cells.anchors is not None:
+        told["lr"] = options["adapt_lr"]
+    settings = training.Training(**told, epochs=_epochs(epochs, steps))
+    return settings, steps * settings.epochs
+
+
+def _write(run: Run, output: str, trainer, names: list, embedder: str) -> None:
+    """The model and the losses of every epoch."""
+    from lloki import cae
+
+    history = trainer.history
     with run.output(output) as temporary:
         temporary.mkdir()
-        cae.save(model, names, settings, temporary, embedder=embedder)
+        cae.save(trainer.model, names, trainer.training, temporary, embedder=embedder)
         with (temporary / "history.csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, fieldnames=list(history[0]))
             writer.writeheader()
@@ -146,34 +172,37 @@ def _join_processes(where) -> int:
 
 
 def _neighbours(
-    run, data, embedding, slices, tokens, expression, cell_type_key, negatives, options
+    run, data, embedding, tokens, expression, cell_type_key, negatives, options
 ):  # fmt: skip
-    """The cells with their neighbours in the own slice, and the pairs between batches."""
+    """The cells with their neighbours in the own slice, and their partners in other batches."""
     import numpy as np
 
     from lloki import pairs
     from lloki.training import Cells
 
+    slices = np.repeat(np.arange(len(data), dtype=np.int32), [d.n_obs for d in data])
     space = pairs.search_space(embedding)
     most = max(options["neighbors"], options["pair_smoothing"])
     near = pairs.own_neighbors(space, slices, most, options["seed"])
+    hard = labels = None
+    if cell_type_key:
+        labels = np.concatenate([d.obs[cell_type_key].astype(str).to_numpy(str) for d in data])
+        if negatives == "hard":
+            hard = pairs.hard_negatives(space, slices, labels)
     genes = _expression(run, expression, data) if options["pair_genes"] else [None] * len(data)
     views = []
     for s, known in enumerate(genes):
         rows = np.flatnonzero(slices == s)
         smoothed = near[rows, : options["pair_smoothing"]] - rows[0]
         views.append(pairs.view(space[rows], rows, smoothed, known))
-    found = pairs.find_pairs(views, tokens, options["pair_neighbors"])
-    hard = None
-    if cell_type_key:
-        labels = np.concatenate([d.obs[cell_type_key].astype(str).to_numpy(object) for d in data])
-        found = found[labels[found[:, 0]] == labels[found[:, 1]]]
-        if negatives == "hard":
-            hard = pairs.hard_negatives(space, slices, labels.astype(str))
-    if not len(found):
+    del space, genes
+    partners = pairs.find_partners(views, tokens, options["pair_neighbors"])
+    if labels is not None:
+        partners = partners.within(labels)
+    if not len(partners.cells):
         run.warn("no mutual nearest neighbours between batches: trained without triplets")
     near = np.ascontiguousarray(near[:, : options["neighbors"]])
-    return Cells(embedding, slices, slices, near, hard), found
+    return Cells(embedding, slices, slices, near, hard), partners
 
 
 def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, str, object]:
@@ -279,9 +308,8 @@ def _train(
             losses = trainer.epoch()
             if not math.isfinite(losses["total"]):
                 checkpoint.unlink(missing_ok=True)
-                raise InputError(
-                    "training", f"it diverged in epoch {epoch}", "lower --lr or the lambdas"
-                )
+                help = "lower --lr (or --adapt-lr) or the lambdas"
+                raise InputError("training", f"it diverged in epoch {epoch}", help)
             progress.update(note=" ".join(f"{k} {v:.4f}" for k, v in losses.items()))
             if not rank and epoch < epochs and time.monotonic() - saved_at >= seconds:
                 with run.output(checkpoint) as temporary:

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, svds
 
-from lloki.neighbours import nearest, unit_rows
+from lloki.neighbours import approximate, nearest, unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -106,11 +106,7 @@ def find_neighbours(
 
 
 def _approximate(space: np.ndarray, k: int, metric: str, seed: int, width: int) -> np.ndarray:
-    from pynndescent import NNDescent  # compiles code: only where it is needed
-
-    kept = min(width * (k + 1), len(space))
-    index = NNDescent(space, metric=metric, n_neighbors=kept, random_state=seed)
-    found = index.neighbor_graph[0][:, : k + 1].astype(np.int64)
+    found = approximate(space, width * (k + 1), metric, seed)[:, : k + 1]
     own = found == np.arange(len(found))[:, None]
     own[~own.any(axis=1), -1] = True  # crowded out by its duplicates: the farthest goes instead
     return found[~own].reshape(len(found), k)

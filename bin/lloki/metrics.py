@@ -95,24 +95,29 @@ def label_transfer(space: np.ndarray, labels: np.ndarray, batches: np.ndarray) -
     Majority of the 15 nearest cells by cosine among all other batches. Only cells whose label
     occurs in the other batches count. NaN if there are none.
     """
+    scores = [label_transfer_to(space, labels, batches == b) for b in np.unique(batches)]
+    scores = [score for score in scores if np.isfinite(score)]
+    return float(np.mean(scores)) if scores else np.nan
+
+
+def label_transfer_to(space: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> float:
+    """Macro F1 of labels carried to the cells that are `asked` (n booleans) from all others.
+
+    As `label_transfer` does it for one batch. NaN if no label of the others occurs among them.
+    """
     from sklearn.metrics import f1_score
 
     kinds, codes = np.unique(labels, return_inverse=True)
-    scores = []
-    for batch in np.unique(batches):
-        known = batches != batch
-        asked = ~known & np.isin(codes, codes[known])
-        if not asked.any():
-            continue
-        found, _ = nearest(space[asked], space[known], TRANSFER_NEIGHBOURS)
-        votes = np.zeros((len(found), len(kinds)), dtype=np.int64)
-        for column in codes[known][found].T:
-            votes[np.arange(len(found)), column] += 1
-        truth = codes[asked]
-        scores.append(
-            f1_score(truth, votes.argmax(axis=1), labels=np.unique(truth), average="macro")
-        )
-    return float(np.mean(scores)) if scores else np.nan
+    known = ~asked
+    asked = asked & np.isin(codes, codes[known])
+    if not asked.any():
+        return np.nan
+    found, _ = nearest(space[asked], space[known], TRANSFER_NEIGHBOURS)
+    votes = np.zeros((len(found), len(kinds)), dtype=np.int64)
+    for column in codes[known][found].T:
+        votes[np.arange(len(found)), column] += 1
+    truth = codes[asked]
+    return float(f1_score(truth, votes.argmax(axis=1), labels=np.unique(truth), average="macro"))
 
 
 def spatial_coherence(

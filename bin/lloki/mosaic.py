@@ -60,17 +60,22 @@ def gene_columns(names: object) -> tuple[np.ndarray, np.ndarray]:
     return unique, columns
 
 
-def standardised(expression: sp.csr_matrix) -> Callable[[slice], np.ndarray]:
-    """A function that gives rows of the matrix with each gene centred, scaled and clipped.
-
-    The mean and the standard deviation are those of this data set; a gene without variance is 0.
-    """
+def mean_and_scale(expression: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1 / standard deviation of each gene (G float64 each; 0 for one without variance)."""
     n = expression.shape[0]
     mean = np.asarray(expression.mean(axis=0), dtype=np.float64).ravel()
     square = np.asarray(expression.multiply(expression).sum(axis=0), dtype=np.float64).ravel() / n
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-8)
-    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    return mean, scale
+
+
+def standardised(expression: sp.csr_matrix) -> Callable[[slice], np.ndarray]:
+    """A function that gives rows of the matrix with each gene centred, scaled and clipped.
+
+    The mean and the standard deviation are those of this data set; a gene without variance is 0.
+    """
+    mean, scale = (values.astype(np.float32) for values in mean_and_scale(expression))
 
     def rows(which: slice) -> np.ndarray:
         dense = (expression[which].toarray() - mean) * scale

@@ -16,12 +16,12 @@ import scipy.sparse as sp
 
 from lloki import mosaic
 from lloki.graph import EXACT_CELLS, find_neighbours
-from lloki.neighbours import mutual, nearest, unit_rows
+from lloki.neighbours import approximate, mutual_matrix, nearest, nearest_rows, unit_rows
+from lloki.storage import blocks
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
 FEWEST = 5  # shared genes that say something
 SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
-ROWS = 8192
 
 
 def search_space(embedding: np.ndarray) -> np.ndarray:
@@ -33,15 +33,11 @@ def search_space(embedding: np.ndarray) -> np.ndarray:
     n, d = embedding.shape
     if d <= SEARCH_AXES:
         return np.array(embedding, dtype=np.float32)
-    blocks = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
-    moments = np.zeros((d, d))
-    for rows in blocks:
-        block = np.asarray(embedding[rows], dtype=np.float32)
-        moments += block.T @ block
+    moments = sum((block.T @ block for _, block in blocks(embedding)), np.zeros((d, d)))
     axes = np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
     space = np.empty((n, SEARCH_AXES), dtype=np.float32)
-    for rows in blocks:
-        space[rows] = np.asarray(embedding[rows], dtype=np.float32) @ axes
+    for rows, block in blocks(embedding):
+        space[rows] = block @ axes
     return space
 
 
@@ -96,10 +92,7 @@ class Expression:
         """From a slice's log-normalised expression (n × G CSR) and its gene names (G)."""
         keys, columns = mosaic.gene_columns(genes)
         values = sp.csr_matrix(values)[:, columns]
-        mean = np.asarray(values.mean(axis=0), dtype=np.float64).ravel()
-        square = np.asarray(values.multiply(values).mean(axis=0), dtype=np.float64).ravel()
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-8)
+        mean, scale = mosaic.mean_and_scale(values)
         weights = mosaic.gene_weights(mosaic.correlations(values)) ** 2
         return cls(values, keys, mean, scale, weights)
 
@@ -108,12 +101,13 @@ class Expression:
 class View:
     """What the pairs of a slice are found in.
 
-    rows: its cells among all; averaging: n × n CSR, a cell's mean over itself and its near cells;
-    space: embeddings, averaged, centred and scaled to unit length (n × d float32).
+    rows: its cells among all (n); near: the cells that each is averaged with, itself first
+    (n × k + 1 places in the slice, int32); space: embeddings, averaged, centred and scaled to unit
+    length (n × d float32).
     """
 
     rows: np.ndarray
-    averaging: sp.csr_matrix
+    near: np.ndarray
     space: np.ndarray
     expression: Expression | None
 
@@ -130,39 +124,90 @@ def view(
     the slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out
     noise, centring takes out what a technology adds to all of its cells.
     """
+    near = np.column_stack([np.arange(len(near)), near]).astype(np.int32)
+    space = _averaging(near) @ np.asarray(space, dtype=np.float32)
+    return View(rows, near, unit_rows(space - space.mean(axis=0)), expression)
+
+
+def _averaging(near: np.ndarray) -> sp.csr_matrix:
+    """The matrix (n × n CSR, float32) whose product is every cell's mean over its near cells."""
     n, k = near.shape
-    places = np.column_stack([np.arange(n), near]).ravel()
-    share = np.full(n * (k + 1), 1 / (k + 1), dtype=np.float32)
-    averaging = sp.csr_matrix((share, places, np.arange(0, n * (k + 1) + 1, k + 1)), shape=(n, n))
-    space = averaging @ np.asarray(space, dtype=np.float32)
-    return View(rows, averaging, unit_rows(space - space.mean(axis=0)), expression)
+    share = np.full(n * k, 1 / k, dtype=np.float32)
+    return sp.csr_matrix((share, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 
 
-def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Partners:
+    """Pairs of n cells: those of cell i are cells[first[i] : first[i + 1]], ascending.
+
+    first: n + 1, int64; cells: int32, every pair in both directions.
+    """
+
+    first: np.ndarray
+    cells: np.ndarray
+
+    def counts(self) -> np.ndarray:
+        """How many partners each cell has (n)."""
+        return np.diff(self.first)
+
+    def table(self) -> np.ndarray:
+        """The pairs as rows (cell, partner), p × 2 int32, sorted."""
+        anchors = np.repeat(np.arange(len(self.first) - 1, dtype=np.int32), self.counts())
+        return np.column_stack([anchors, self.cells])
+
+    def within(self, labels: np.ndarray) -> Partners:
+        """The pairs of cells of equal label alone (labels: n)."""
+        codes = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+        same = np.repeat(codes, self.counts()) == codes[self.cells]
+        return Partners(np.concatenate([[0], np.cumsum(same)])[self.first], self.cells[same])
+
+
+def find_partners(views: Sequence[View], batches: Sequence[object], k: int) -> Partners:
     """Mutual nearest neighbours between all slices of different batches.
 
     views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
-    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes. Returns
-    rows of all cells, p × 2 int32, each pair in both directions.
+    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes.
     """
-    pairs = [np.empty((0, 2), dtype=np.int32)]
+    found = []
     for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
         if of_first != of_second:
-            found = mutual(*_sides(first, second), k, _search)
-            found = np.column_stack([first.rows[found[:, 0]], second.rows[found[:, 1]]])
-            found = found.astype(np.int32)
-            pairs += [found, found[:, ::-1]]
-    return np.concatenate(pairs)
+            pairs = mutual_matrix(*_sides(first, second), k, _search)
+            found.append((first.rows, second.rows, pairs))
+    return _joined(sum(len(v.rows) for v in views), found)
 
 
-def _search(query: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `nearest`; by an index where there are more than EXACT_CELLS on a side."""
+def _joined(n: int, found: list[tuple[np.ndarray, np.ndarray, sp.csr_matrix]]) -> Partners:
+    """The pairs of all n cells from those of two slices each, in the order of the slices.
+
+    found: rows of both slices among all cells, and their pairs; it is emptied as it is read.
+    """
+    counts = np.zeros(n, dtype=np.int64)
+    for first, second, pairs in found:
+        counts[first] += np.diff(pairs.indptr)
+        counts[second] += np.bincount(pairs.indices, minlength=len(second))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    cells, free = np.empty(starts[-1], dtype=np.int32), starts[:-1].copy()
+    while found:
+        first, second, pairs = found.pop(0)
+        for rows, others, one_way in ((first, second, pairs), (second, first, pairs.T.tocsr())):
+            each = np.diff(one_way.indptr)
+            places = np.repeat(free[rows] - one_way.indptr[:-1], each)
+            places += np.arange(len(places))
+            cells[places] = others[one_way.indices]
+            free[rows] += each
+    return Partners(starts, cells)
+
+
+def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.ndarray:
+    """What `find_partners` finds as a table: rows of all cells, p × 2 int32, in both directions."""
+    return find_partners(views, batches, k).table()
+
+
+def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
+    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side."""
     if max(len(query), len(base)) <= EXACT_CELLS:
-        return nearest(query, base, k)
-    from pynndescent import NNDescent  # compiles code: only where it is needed
-
-    index = NNDescent(unit_rows(base), metric="cosine", n_neighbors=k, random_state=0)
-    return index.query(unit_rows(query), k=min(k, len(base)))
+        return nearest_rows(query, base, k)
+    return approximate(unit_rows(base), k, query=unit_rows(query))
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
@@ -189,5 +234,5 @@ def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
 def _shared(v: View, columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Some genes of a slice, standardised, averaged over near cells and weighted (n × s)."""
     e = v.expression
-    mean = (v.averaging @ e.values[:, columns]).toarray()
+    mean = (_averaging(v.near) @ e.values[:, columns]).toarray()
     return ((mean - e.mean[columns]) * (e.scale[columns] * weights)).astype(np.float32)

@@ -15,9 +15,10 @@ import torch.distributed as dist
 from torch import nn
 
 from lloki.cae import ConditionalAutoencoder, encode
+from lloki.pairs import Partners
+from lloki.storage import take
 
 SAMPLED_NEIGHBORS = 4  # conserved neighbours that a step looks at, of each anchor
-RESIDENT_BYTES = 1 << 28  # of a memory map: what has been read is given back after so much
 
 
 def reconstruction_loss(cells: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
@@ -90,7 +91,7 @@ class Trainer:
     def __init__(
         self,
         cells: Cells,
-        pairs: np.ndarray,
+        partners: Partners,
         model: ConditionalAutoencoder,
         training: Training,
         device: torch.device,
@@ -105,11 +106,7 @@ class Trainer:
         if cells.anchors is not None:
             self.anchors = _by_slice(cells.anchors, cells.slice)
         self.cells_seen = sum(map(len, self.anchors))
-        self._read = 0
-        order = np.argsort(pairs[:, 0], kind="stable")
-        self.positives = pairs[order, 1].astype(np.int32)
-        counts = np.bincount(pairs[:, 0], minlength=len(cells.slice))
-        self.first = np.concatenate([[0], np.cumsum(counts)])
+        self.first, self.positives = partners.first, partners.cells
         trained, decay = list(model.parameters()), training.weight_decay
         if frozen:
             model.requires_grad_(False)
@@ -185,7 +182,8 @@ class Trainer:
             np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
         )
         a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
-        cells, batch = self._gather(used), self._rows(self.batch, used)
+        cells = torch.from_numpy(take(self.cells.embedding, used)).to(self.device)
+        batch = self._rows(self.batch, used)
         latent = self.model.encode(cells, batch)
         decoded = self.model.decode(self._rows(latent, a), self._rows(batch, a))
         i = a.repeat(drawn)
@@ -216,16 +214,6 @@ class Trainer:
             losses[name] = loss.detach().clone()
             dist.all_reduce(losses[name])
 
-    def _gather(self, rows: np.ndarray) -> torch.Tensor:
-        """Embeddings of some cells. What a memory map read is given back to the system in time."""
-        embedding = self.cells.embedding
-        values = torch.from_numpy(np.ascontiguousarray(embedding[rows])).to(self.device)
-        self._read += values.nbytes
-        if isinstance(embedding, np.memmap) and self._read > RESIDENT_BYTES:
-            give_back(embedding)
-            self._read = 0
-        return values
-
     def _rows(self, values: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always."""
         return values.index_select(0, torch.from_numpy(rows.astype(np.int64)).to(self.device))
@@ -251,14 +239,6 @@ class Trainer:
 def steps_per_epoch(cells: int, chunk_size: int) -> int:
     """Steps in which all cells are seen once; at least four, so that small data trains too."""
     return max(min(4, cells), -(-cells // chunk_size))
-
-
-def give_back(values: np.memmap) -> None:
-    """Let go of the pages of a memory map that this process holds; they are read again if asked."""
-    import mmap
-
-    if hasattr(mmap, "MADV_DONTNEED"):
-        values._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _by_slice(rows: np.ndarray, slices: np.ndarray) -> list[np.ndarray]:

@@ -24,6 +24,7 @@ import infer_cae  # noqa: E402
 import mosaic_embed  # noqa: E402
 import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
+from lloki.cli import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 
@@ -104,6 +105,18 @@ def test_training_writes_every_loss_and_its_configuration(folder):
     config = json.loads((folder / "cae" / "config.json").read_text())
     assert {b["technology"] for b in config["batches"]} == set(SLICES.values())
     assert config["training"]["epochs"] == 12 and config["embedder"].startswith("mosaic")
+
+
+def test_the_progress_line_has_every_loss(folder, tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(
+        Progress, "update", lambda _, steps=1, note="": notes.append(note) if note else None
+    )
+    good(train_cae, *embeddings(folder), "--output", tmp_path / "cae", "--epochs", 2)
+    rows = list(csv.DictReader((tmp_path / "cae" / "history.csv").open()))
+    for note, row in zip(notes, rows, strict=True):
+        shown = dict(zip(note.split()[::2], map(float, note.split()[1::2]), strict=True))
+        assert shown == pytest.approx({k: float(row[k]) for k in row if k != "epoch"}, abs=1e-4)
 
 
 def test_presets_are_the_published_settings(folder, tmp_path):
@@ -197,6 +210,9 @@ def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
          "--output", tmp_path / "three")  # fmt: skip
     record = json.loads((tmp_path / "three.json").read_text())
     assert (record["batches_known"], len(record["batches"])) == (2, 3)
+    rates = [json.loads((tmp_path / m / "config.json").read_text())["training"]["lr"]
+             for m in ("two", "three")]  # fmt: skip
+    assert rates == [5e-4, 0.01]
     latent = {}
     for model in ("two", "three"):
         good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
@@ -267,7 +283,7 @@ def test_bad_input_of_the_training(folder, tmp_path):
     refused(call(train_cae, *mixed, *out), "other.fp.h5ad", "NaN")
     refused(call(train_cae, "--input", tmp_path / "none.h5ad", *out), "no such file")
     refused(call(train_cae, "--input", __file__, *out), "not a readable AnnData")
-    refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged")
+    refused(call(train_cae, *embeddings(folder), *out, "--lr", "1e30"), "diverged", "--lr")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other.fp.h5ad"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lloki import cae, pairs, training
+from lloki import cae, pairs, storage, training
 
 TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
@@ -31,7 +31,7 @@ def train(seed=0, settings=TRAINING, embedding=None, **more):
     cells = training.Cells(embedding, slices, slices, neighbors, **more)
     rows = np.split(np.arange(len(slices)), 2)
     views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
-    found = pairs.find_pairs(views, ["a", "b"], 10)
+    found = pairs.find_partners(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
     trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
@@ -67,6 +67,60 @@ def test_squared_distances_are_those_of_the_losses():
     np.testing.assert_allclose(found, np.square(a - p).sum(axis=1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("distances", ["plain", "squared"])
+def test_the_loss_of_a_chunk_is_that_of_a_plain_computation(distances):
+    """Every draw has one outcome: four neighbours, one partner, one hard negative for a cell."""
+    random = np.random.default_rng(0)
+    n, of_slice = 60, np.repeat([0, 1], 30)
+    x = random.normal(size=(n, 8)).astype(np.float32)
+    near = np.array([random.choice(np.flatnonzero(of_slice == s), 4, False) for s in of_slice])
+    partner = np.concatenate([30 + random.permutation(30), random.permutation(30)])
+    first = np.concatenate([[0], np.cumsum(np.arange(n) % 3 > 0)])  # a third has no partner
+    partners = pairs.Partners(first, partner[np.arange(n) % 3 > 0].astype(np.int32))
+    negative = np.array([random.choice(np.flatnonzero(of_slice == s)) for s in of_slice])
+    settings = replace(TRAINING, margin=0.7, distances=distances)
+    torch.manual_seed(0)
+    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
+    cells = training.Cells(x, of_slice, of_slice, near, negative)
+    trainer = training.Trainer(cells, partners, model, settings, torch.device("cpu"))
+    chunk = random.permutation(n)[:25]
+    found = {name: loss.item() for name, loss in trainer._losses(chunk).items()}
+
+    z, decoded = plain_model(model, x.astype(float), of_slice)
+    power = 2 if distances == "squared" else 1
+
+    def gap(values, a, b):
+        return np.linalg.norm(values[a] - values[b], axis=-1) ** power
+
+    moved = [gap(z, i, j) - gap(x, i, j) for i in chunk for j in near[i]]
+    anchors = chunk[chunk % 3 > 0]
+    apart = gap(z, anchors, partner[anchors]) - gap(z, anchors, negative[anchors])
+    expected = {
+        "reconstruction": np.square(decoded[chunk] - x[chunk]).mean(),
+        "conservation": np.square(moved).mean(),
+        "triplet": np.maximum(apart + 0.7, 0).mean(),
+    }
+    expected["total"] = (
+        expected["reconstruction"] + 10 * expected["triplet"] + 100 * expected["conservation"]
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def plain_model(model, x, batch):
+    """Latent positions and the decoder's output, by NumPy in double precision."""
+    w = {name: v.detach().numpy().astype(float) for name, v in model.state_dict().items()}
+
+    def layers(part, h, last):
+        h = np.hstack([h, w["batch.weight"][batch]])
+        for layer in (0, 2, 4):
+            h = h @ w[f"{part}.{layer}.weight"].T + w[f"{part}.{layer}.bias"]
+            h = np.maximum(h, 0) if layer < 4 else last(h)
+        return h
+
+    z = layers("encoder", x, lambda h: np.logaddexp(h, 0))
+    return z, layers("decoder", z, lambda h: h)
+
+
 def test_hard_negatives_are_the_nearest_of_another_type():
     embedding, slices, state = two_technologies()
     state[:5] = 7  # of a type of their own
@@ -84,7 +138,7 @@ def test_hard_negatives_are_the_nearest_of_another_type():
 
 
 def test_a_memory_map_trains_as_an_array_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "RESIDENT_BYTES", 1000)  # pages are given back again and again
+    monkeypatch.setattr(storage, "WINDOW_BYTES", 1000)  # a few rows at a time
     embedding = two_technologies()[0]
     embedding.tofile(tmp_path / "x")
     mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=embedding.shape)
@@ -115,7 +169,7 @@ def test_adapting_changes_the_new_vectors_alone():
     cells.anchors = np.arange(180, 270)
     views = [pairs.view(cells.embedding[r], r, cells.neighbors[r, :5] - r[0])
              for r in np.split(np.arange(270), 3)]  # fmt: skip
-    found = pairs.find_pairs(views, ["a", "b", "c"], 10)
+    found = pairs.find_partners(views, ["a", "b", "c"], 10)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     known = trainer.latent()
     model = cae.extended(trainer.model, 3)
@@ -141,12 +195,11 @@ def test_encoder_and_decoder_are_three_layers_told_the_batch():
     torch.manual_seed(0)
     model = cae.ConditionalAutoencoder(cae.Architecture(12, 9, 3, 2))
     x, b = torch.randn(5, 12), torch.tensor([0, 1, 0, 1, 1])
-    w = {k: v.detach().numpy().astype(np.float64) for k, v in model.state_dict().items()}
-    h = np.hstack([x.numpy(), w["batch.weight"][b.numpy()]])
-    for layer in (0, 2, 4):
-        h = h @ w[f"encoder.{layer}.weight"].T + w[f"encoder.{layer}.bias"]
-        h = np.logaddexp(h, 0) if layer == 4 else np.maximum(h, 0)
-    np.testing.assert_allclose(model.encode(x, b).detach(), h, atol=1e-5)
+    z, decoded = plain_model(model, x.numpy().astype(float), b.numpy())
+    np.testing.assert_allclose(model.encode(x, b).detach(), z, atol=1e-5)
+    latent = torch.from_numpy(z.astype(np.float32))
+    np.testing.assert_allclose(model.decode(latent, b).detach(), decoded, atol=1e-5)
+    w = model.state_dict()
     assert [w[f"encoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [256, 175, 9]
     assert [w[f"decoder.{i}.weight"].shape[0] for i in (0, 2, 4)] == [175, 256, 12]
 

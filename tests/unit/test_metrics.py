@@ -195,6 +195,8 @@ def test_label_transfer_against_a_loop(cells):
             hit = ((guessed == label) & (truth == label)).sum()
             per_label.append(2 * hit / ((guessed == label).sum() + (truth == label).sum()))
         scores.append(np.mean(per_label))
+        found = metrics.label_transfer_to(after, labels, batches == batch)
+        assert found == pytest.approx(scores[-1], abs=2e-3)
     assert metrics.label_transfer(after, labels, batches) == pytest.approx(
         np.mean(scores), abs=2e-3
     )

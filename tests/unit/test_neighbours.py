@@ -1,7 +1,5 @@
 """Nearest and mutual neighbours against sorted distances."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -75,10 +73,6 @@ def test_the_way_of_a_gpu_gives_the_same(metric, monkeypatch):
     there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device("cpu"))
     np.testing.assert_array_equal(there, here)
     np.testing.assert_allclose(lengths, distances, atol=1e-5)
-    searches = (partial(neighbours.nearest, metric=metric, gpu=gpu)
-                for gpu in (None, torch.device("cpu")))  # fmt: skip
-    pairs = [neighbours.mutual(points[:300], points[300:], 9, search) for search in searches]
-    np.testing.assert_array_equal(*pairs)
 
 
 def test_k_is_cut_to_what_is_there():

@@ -8,7 +8,7 @@ from numpy.linalg import norm
 from lloki import mosaic, pairs
 
 
-def slices_of(seed=0, cells=80, shared=6):
+def slices_of(seed=0, cells=80, shared=6, axes=4):
     """Two slices of three states; two panels with `shared` genes in common, embeddings of noise."""
     random = np.random.default_rng(seed)
     profiles = random.gamma(1, 2, size=(3, 12 + 12))
@@ -19,7 +19,7 @@ def slices_of(seed=0, cells=80, shared=6):
         counts = random.poisson(profiles[state][:, panel])
         genes = [f"G{i}" for i in panel]
         values = sp.csr_matrix(np.log1p(counts), dtype=np.float32)
-        embedding = random.normal(size=(cells, 4)).astype(np.float32)
+        embedding = random.normal(size=(cells, axes)).astype(np.float32)
         found.append((embedding, values, genes, state))
     return found
 
@@ -72,13 +72,15 @@ def test_pairs_are_those_of_a_plain_computation(genes, k=7):
     likeness = plain(slices, 5, genes)
     rows, columns = -np.sort(-likeness, axis=1), -np.sort(-likeness, axis=0)
     near = np.zeros(likeness.shape, dtype=bool)
-    near[tuple(found[: len(found) // 2].T - [[0], [len(likeness)]])] = True
+    half = len(found) // 2  # of anchors in the first slice; then those in the second
+    near[tuple(found[:half].T - [[0], [len(likeness)]])] = True
     # within rounding of the k-th, and all that are beyond rounding of the next
     may = (likeness > rows[:, [k - 1]] - 1e-5) & (likeness > columns[k - 1] - 1e-5)
     must = (likeness > rows[:, [k]] + 1e-5) & (likeness > columns[k] + 1e-5)
     assert not (near & ~may).any() and not (must & ~near).any()
     assert near.sum() == len(found) // 2 > 0
-    np.testing.assert_array_equal(found[: len(found) // 2], found[len(found) // 2 :, ::-1])
+    back = found[half:, ::-1]
+    np.testing.assert_array_equal(found[:half], back[np.lexsort((back[:, 1], back[:, 0]))])
 
 
 def test_shared_genes_find_the_states_where_the_embedding_does_not_know_them():
@@ -117,13 +119,56 @@ def test_pairs_join_batches_not_slices_of_one_batch():
 
 
 def test_the_order_of_the_cells_only_renames_the_pairs():
-    slices = slices_of()
-    found = {tuple(p) for p in pairs.find_pairs(views_of(slices), ["a", "b"], 7)}
+    slices = slices_of(7, axes=12)  # in few axes cells share all near ones: ties but for rounding
+    likeness = plain(slices, 10, True)
+    for each in (-np.sort(-likeness, axis=1), -np.sort(-likeness.T, axis=1)):
+        assert (each[:, 6] - each[:, 7]).min() > 1e-4
+    found = {tuple(p) for p in pairs.find_pairs(views_of(slices, 10), ["a", "b"], 7)}
     order = np.random.default_rng(1).permutation(80)
     (e, x, g, s), second = slices
-    turned = pairs.find_pairs(views_of([(e[order], x[order], g, s[order]), second]), ["a", "b"], 7)
+    turned = views_of([(e[order], x[order], g, s[order]), second], 10)
     name = np.concatenate([order, np.arange(80, 160)])
-    assert {tuple(p) for p in name[turned]} == found
+    assert {tuple(p) for p in name[pairs.find_pairs(turned, ["a", "b"], 7)]} == found
+
+
+def test_an_index_finds_nearly_all_pairs_and_hardly_any_other(monkeypatch):
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(20, 16))
+    cells = [centres[random.integers(0, 20, 1500)] + random.normal(size=(1500, 16))
+             for _ in range(2)]  # fmt: skip
+    views = [
+        pairs.view(c.astype(np.float32), np.arange(1500) + 1500 * i, np.empty((1500, 0), int))
+        for i, c in enumerate(cells)
+    ]
+    exact = {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)}
+    monkeypatch.setattr(pairs, "EXACT_CELLS", 1000)
+    found = {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)}
+    assert len(found & exact) > 0.98 * len(exact) and len(found - exact) < 0.02 * len(exact)
+    assert found != exact  # it was the index that found them
+
+
+def test_partners_are_the_pairs_of_each_cell_in_order():
+    random = np.random.default_rng(0)
+    slices = np.repeat([0, 1, 2], [40, 50, 60])
+    embedding = random.normal(size=(150, 5)).astype(np.float32)
+    rows = [np.flatnonzero(slices == s) for s in range(3)]
+    near = np.empty((60, 0), int)
+    views = [pairs.view(embedding[r], r, near[: len(r)]) for r in rows]
+    found = pairs.find_partners(views, ["a", "b", "a"], 6)
+    expected = set()
+    for one, two in ((0, 1), (1, 2)):
+        likeness = views[one].space @ views[two].space.T
+        forward, back = np.argsort(-likeness, 1)[:, :6], np.argsort(-likeness, 0)[:6]
+        for i in range(len(rows[one])):
+            for j in forward[i]:
+                if i in back[:, j]:
+                    a, b = int(rows[one][i]), int(rows[two][j])
+                    expected |= {(a, b), (b, a)}
+    assert found.table().tolist() == [list(pair) for pair in sorted(expected)]
+    assert (found.counts() == np.bincount(found.table()[:, 0], minlength=150)).all()
+    labels = random.integers(0, 3, 150)
+    same = [[a, b] for a, b in sorted(expected) if labels[a] == labels[b]]
+    assert found.within(labels).table().tolist() == same
 
 
 def test_neighbours_are_of_the_own_slice_and_not_the_cell():
