@@ -10,6 +10,18 @@ def prologue(int cpus, Map stage) {
     return "export LLOKI_LIBRARY=${stage.library} ${threads.join(' ')}; [ -w \"\${HOME:-}\" ] || export HOME=\$PWD"
 }
 
+/**
+ * Memory of a task on slices: 25 times their files, beside what it takes to start.
+ *
+ * Measured (docs/performance.md): the stages of a slice peak at 0.9 GB for 50,000 cells × 1,000 genes, at 1.8 for
+ * 200,000 × 500 and at 4.1 for 50,000 × 6,175, which is 12 to 15 times the h5ad; the scores of 11,933 cells at 1.9 GB,
+ * of 50,000 at 2.8; training on a million cells at 1.8, with its slices' expression on top.
+ */
+def memory_for(files, double gigabytes = 2) {
+    def bytes = [files].flatten().collect { path -> path.size() as long }.sum()
+    return new nextflow.util.MemoryUnit(Math.round(gigabytes * 1024 ** 3) + 25 * bytes)
+}
+
 /** Without containers: puts a baseline's own virtual environment on the PATH, where there is one. */
 def add_environment(String name) {
     if (workflow.containerEngine) {

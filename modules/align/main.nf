@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** All slices laid on one of them. */
 process ALIGN {
     label 'process_medium'
+    memory { memory_for(lloki, 4) * task.attempt }
 
     input:
     path lloki

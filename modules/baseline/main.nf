@@ -9,6 +9,7 @@ include { add_environment ; prologue } from '../../functions/task'
 process BASELINE {
     tag "${method.method}"
     label 'process_medium'
+    memory { 12.GB * task.attempt }
     container "${task.ext.image.replace('*', method.environment)}"
     errorStrategy { task.exitStatus in 130..145 && task.attempt <= 2 ? 'retry' : 'ignore' }
 

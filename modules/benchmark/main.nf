@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** Metrics and pictures of the embeddings. */
 process BENCHMARK {
     label 'process_medium'
+    memory { memory_for(integrated, 4) * task.attempt }
 
     input:
     path integrated

@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** LLOKI's alignment beside other ways to align the same slices. */
 process BENCHMARK_ALIGNMENT {
     label 'process_medium'
+    memory { memory_for(slices, 4) * task.attempt }
 
     input:
     path lloki

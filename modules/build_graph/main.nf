@@ -1,9 +1,10 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** Graph of a slice's cells: neighbours in expression, weighted by distance in space. */
 process BUILD_GRAPH {
     tag "${meta.id}"
     label 'process_low'
+    memory { memory_for(cells) * task.attempt }
 
     input:
     tuple val(meta), path(cells)

@@ -1,10 +1,11 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** The autoencoder trained in another way, and the embedding of all slices that it gives: an ablation. */
 process CAE_VARIANT {
     tag "${name}"
     label 'process_medium'
     label 'process_gpu'
+    memory { memory_for(slices, 4) * task.attempt }
 
     input:
     tuple val(name), val(options), path(fp)

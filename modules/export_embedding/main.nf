@@ -1,9 +1,10 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** An embedding of all slices as a table. */
 process EXPORT_EMBEDDING {
     tag "${name}"
     label 'process_single'
+    memory { memory_for(embedded) * task.attempt }
 
     input:
     tuple val(name), path(embedded)

@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** One low-rank model of all slices and references, whatever their panels. */
 process FIT_MOSAIC {
     label 'process_medium'
+    memory { memory_for([cells, references]) * task.attempt }
 
     input:
     path cells

@@ -1,10 +1,11 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** A slice's cells in the latent space of all slices. */
 process INFER_CAE {
     tag "${meta.id}"
     label 'process_low'
     label 'process_gpu'
+    memory { memory_for(fp) * task.attempt }
 
     input:
     tuple val(meta), path(fp)

@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** All slices on the genes that they share, as plain files that any program can read. */
 process JOIN_SHARED {
     label 'process_low'
+    memory { memory_for(slices) * task.attempt }
 
     input:
     path slices

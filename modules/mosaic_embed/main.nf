@@ -1,9 +1,10 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** A slice's cells in the space of a mosaic model. */
 process MOSAIC_EMBED {
     tag "${meta.id}"
     label 'process_low'
+    memory { memory_for(cells) * task.attempt }
 
     input:
     tuple val(meta), path(cells)

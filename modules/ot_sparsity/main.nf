@@ -1,9 +1,10 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** How full each cell should be, from the reference's distribution. */
 process OT_SPARSITY {
     tag "${meta.id}"
     label 'process_low'
+    memory { memory_for([slice, reference]) * task.attempt }
 
     input:
     tuple val(meta), path(slice), path(reference, stageAs: 'reference/*')

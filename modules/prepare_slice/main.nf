@@ -1,10 +1,11 @@
 include { command_line } from '../../functions/parameters'
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** Counts and coordinates of one slice, in the form that every later stage reads. */
 process PREPARE_SLICE {
     tag "${meta.id}"
     label 'process_single'
+    memory { memory_for(input) * task.attempt }
 
     input:
     tuple val(meta), path(input, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*')

@@ -1,9 +1,10 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** A small scGPT, trained on all slices and references. */
 process PRETRAIN_SCGPT {
     label 'process_medium'
     label 'process_gpu'
+    memory { memory_for(cells, 8) * task.attempt }
 
     input:
     path cells

@@ -1,9 +1,10 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** Cells filled from their neighbours up to their targets. */
 process IMPUTE {
     tag "${meta.id}"
     label 'process_low'
+    memory { memory_for(slice) * task.attempt }
 
     input:
     tuple val(meta), path(slice), path(graph), path(targets)
@@ -33,6 +34,7 @@ process IMPUTE {
 process DENOISE {
     tag "${meta.id}"
     label 'process_low'
+    memory { memory_for([slice, imputed]) * task.attempt }
 
     input:
     tuple val(meta), path(slice), path(imputed), path(graph)

@@ -1,8 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** What every stage recorded, scores and pictures, on one page. */
 process REPORT {
     label 'process_low'
+    memory { memory_for(integrated) * task.attempt }
 
     input:
     path records

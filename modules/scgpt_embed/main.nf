@@ -1,10 +1,11 @@
-include { prologue } from '../../functions/task'
+include { memory_for ; prologue } from '../../functions/task'
 
 /** A slice's cells as scGPT sees them. */
 process SCGPT_EMBED {
     tag "${meta.id}"
     label 'process_medium'
     label 'process_gpu'
+    memory { memory_for(cells, 6) * task.attempt }
 
     input:
     tuple val(meta), path(cells)

@@ -1,9 +1,10 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** The conditional autoencoder, trained on all slices. */
 process TRAIN_CAE {
     label 'process_medium'
     label 'process_gpu'
+    memory { memory_for(slices, 4) * task.attempt }
 
     input:
     path fp

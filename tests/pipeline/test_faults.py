@@ -29,7 +29,7 @@ ENDS = """\
 process TERMINATED {
     label 'process_single'
     output: val true
-    script: "[[ ${task.attempt} == 2 && ${task.memory.toGiga()} == 8 ]] || exit 143"
+    script: "[[ ${task.attempt} == 2 && ${task.memory.toGiga()} == 4 ]] || exit 143"
 }
 process VANISHED {
     label 'process_single'

@@ -29,5 +29,5 @@ def test_an_executor_with_gpus(profile, executor, tmp_path):
     assert f"process.executor = '{executor}'" in text
     assert "process.'withLabel:process_gpu'.accelerator = 1" in text
     assert "params.device = 'cuda'" in text
-    assert "process.errorStrategy" in text and "process.'withLabel:process_high'.memory" in text
+    assert "process.errorStrategy" in text and "process.'withLabel:process_medium'.time" in text
     assert "nf-lloki-torch:0.1.0" in text and "nf-lloki-bench:0.1.0" in text

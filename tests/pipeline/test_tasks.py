@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -128,7 +129,7 @@ FLAKY = """\
 process KILLED {
     label 'process_single'
     output: val true
-    script: "[[ ${task.attempt} == 2 && ${task.memory.toGiga()} == 8 ]] || exit 137"
+    script: "[[ ${task.attempt} == 2 && ${task.memory.toGiga()} == 4 ]] || exit 137"
 }
 process FAULTY {
     label 'process_low'
@@ -151,6 +152,36 @@ def test_a_killed_task_gets_more_memory_and_faulty_input_no_second_try(tmp_path)
     assert [(r["process"], r["exit"]) for r in trace(tmp_path)] == [
         ("KILLED", "137"), ("KILLED", "0"), ("FAULTY", "2")
     ]  # fmt: skip
+
+
+SIZED = """\
+include { memory_for } from '%s/functions/task'
+process SIZED {
+    label 'process_medium'
+    memory { memory_for(slices, 1) * task.attempt }
+    input: path slices
+    output: stdout
+    script: "echo ${task.memory.toMega()} MB"
+}
+workflow { SIZED(channel.of([file('a'), file('b')], file('a'))) | view }
+"""
+
+
+def test_memory_goes_by_the_size_of_the_slices_and_ends_with_that_of_the_machine(tmp_path):
+    (tmp_path / "main.nf").write_text(SIZED % ROOT)
+    for name, megabytes in (("a", 2), ("b", 1 << 20)):  # sparse files: b is a terabyte
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(megabytes << 20)
+    (tmp_path / "nextflow.config").write_text(
+        "params { max_cpus = null\n max_memory = null\n max_time = null }\n"
+        f"includeConfig '{ROOT}/conf/base.config'\n"
+    )
+    run = nextflow(cwd=tmp_path, project="main.nf")
+    assert run.returncode == 0, run.stdout
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    asked = sorted(int(line.split()[0]) for line in run.stdout.splitlines() if line.endswith("MB"))
+    assert asked[0] == 1024 + 25 * 2
+    assert asked[1] == pytest.approx(whole, rel=0.02)
 
 
 def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
