@@ -81,8 +81,10 @@ workflow LLOKI {
         file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
+    results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
+        by_name(results), file("${projectDir}/main.nf"),
         pipeline_facts(), stage('run_record'),
     )
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write run.json: parameters, hashes of the inputs, seeds and versions of a run."""
+"""Write run.json (parameters, hashes of the inputs, seeds, versions) and an RO-Crate of a run."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,18 @@ FILES = ("input", "reference", "checkpoint", "model")
 @click.option("--input", required=True, multiple=True, help="JSON of a stage; repeatable.")
 @click.option("--parameters", required=True, help="JSON with the parameters of the pipeline.")
 @click.option("--about", multiple=True, help="NAME=VALUE about the pipeline; repeatable.")
-@click.option("--output", required=True, help="The record to write: run.json.")
-def main(input: tuple[str, ...], parameters: str, about: tuple[str, ...], output: str) -> None:
+@click.option("--result", multiple=True, help="A file among the results; repeatable.")
+@click.option("--output", required=True, help="The record to write: run.json; "
+              "ro-crate-metadata.json comes beside it.")  # fmt: skip
+def main(
+    input: tuple[str, ...],
+    parameters: str,
+    about: tuple[str, ...],
+    result: tuple[str, ...],
+    output: str,
+) -> None:
+    from lloki import crate
+
     stages = [json.loads(Path(path).read_text()) for path in sorted(input)]
     record = {
         "pipeline": dict(entry.split("=", 1) for entry in about),
@@ -25,6 +35,9 @@ def main(input: tuple[str, ...], parameters: str, about: tuple[str, ...], output
         "versions": dict(sorted({k: v for s in stages for k, v in s["versions"].items()}.items())),
     }
     Path(output).write_text(json.dumps(record, indent=2, default=str) + "\n")
+    whole = crate.describe(record, [output, *result])
+    path = Path(output).with_name("ro-crate-metadata.json")
+    path.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 def _inputs(stage: dict) -> dict:

@@ -9,25 +9,31 @@ process RUN_RECORD {
     path records
     path versions, name: 'versions.yml'
     path parameters, name: 'parameters.json'
+    path results
+    path workflow_file, stageAs: 'workflow/*'
     val about
     val stage
 
     output:
     path 'run.json', emit: json
+    path 'ro-crate-metadata.json', emit: crate
+    path 'main.nf', emit: source
     path 'software_versions.yml', emit: versions
 
     script:
     """
     ${prologue(task.cpus, stage)}
     cp -L ${versions} software_versions.yml
+    cp -L ${workflow_file} main.nf
     run_record.py ${repeated('--input', records)} \\
-        --parameters ${parameters} ${command_line('--about': about)} \\
+        --parameters ${parameters} ${repeated('--result', results)} ${command_line('--about': about)} \\
         --output run.json ${stage.options} ${task.ext.args ?: ''}
     """
 
     stub:
     """
     cp -L ${versions} software_versions.yml
-    touch run.json
+    cp -L ${workflow_file} main.nf
+    touch run.json ro-crate-metadata.json
     """
 }

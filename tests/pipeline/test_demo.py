@@ -1,6 +1,7 @@
 """The pipeline on the demo's slices, and what it says to faulty calls."""
 
 import csv
+import hashlib
 import json
 
 import anndata as ad
@@ -63,6 +64,38 @@ def test_the_record_says_what_was_run_on_what(demo):
         assert json.loads(slice_json.read_text())["input_sha256"] in hashes
     versions = (demo / "results" / "software_versions.yml").read_text()
     assert "TRAIN_CAE" in versions and "torch" in versions
+
+
+def test_the_run_is_a_crate_of_files_that_are_there(demo):
+    folder = demo / "results"
+    crate = json.loads((folder / "ro-crate-metadata.json").read_text())
+    entities = {entity["@id"]: entity for entity in crate["@graph"]}
+    assert len(entities) == len(crate["@graph"])
+    root, run = entities["./"], entities["#run"]
+    assert "ComputationalWorkflow" in entities[root["mainEntity"]["@id"]]["@type"]
+    for part in root["hasPart"]:
+        path, entity = folder / part["@id"], entities[part["@id"]]
+        assert path.is_file()
+        if "sha256" in entity:
+            assert entity["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert int(entity["contentSize"]) == path.stat().st_size
+    assert {"integrated.h5ad", "report.html"} <= {entity["@id"] for entity in run["result"]}
+    read = {entities[entity["@id"]]["name"] for entity in run["object"]}
+    assert {f"{sample}.h5ad" for sample in SAMPLES} | {"seed"} <= read
+
+    def references(value):
+        if isinstance(value, dict):
+            yield from [value["@id"]] if set(value) == {"@id"} else ()
+            value = list(value.values())
+        if isinstance(value, list):
+            for part in value:
+                yield from references(part)
+
+    known = set(entities) | {
+        entity["@id"] for entity in entities["ro-crate-metadata.json"]["conformsTo"]
+    }
+    formal = {e["conformsTo"]["@id"] for e in entities.values() if e["@type"] == "FormalParameter"}
+    assert set(references(crate["@graph"])) <= known | formal
 
 
 def test_the_report_is_one_page_that_says_which_embedder(demo):
