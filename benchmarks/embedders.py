@@ -74,7 +74,7 @@ def embedded(data: dict, seen: list[str], checkpoint) -> dict[str, dict[str, np.
     from lloki.scgpt import pretrain
 
     fitted = [slices.read_reference(path) for path in seen]
-    fitted.sort(key=lambda d: -d.n_vars)
+    fitted = [fitted[d] for d in mosaic.starting_order([d.shape for d in fitted])]
     columns = [mosaic.gene_columns(d.var_names) for d in fitted]
     moments = [mosaic.correlations(d.X[:, c]) for d, (_, c) in zip(fitted, columns, strict=True)]
     model = mosaic.fit([keys for keys, _ in columns], moments)

@@ -182,7 +182,7 @@ def embed(cells, matrices, atlases):
 
     sets = [(a.var_names, a.X) for a in atlases]
     sets += zip((c.var_names for c in cells), matrices, strict=True)
-    sets.sort(key=lambda pair: -len(pair[0]))
+    sets = [sets[d] for d in mosaic.starting_order([matrix.shape for _, matrix in sets])]
     panels, moments = [], []
     for symbols, matrix in sets:
         keys, columns = mosaic.gene_columns(symbols)

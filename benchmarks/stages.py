@@ -127,12 +127,12 @@ def run_stages(path, atlas, keep, neighbors, sigma, symmetric, release):
 
 
 def fit(matrices, panels):
-    """The mosaic model of these data sets, started from the widest, as fit_mosaic.py does."""
+    """The mosaic model of these data sets, started as fit_mosaic.py does."""
     from lloki import mosaic
 
     keys, columns = zip(*(mosaic.gene_columns(panel) for panel in panels), strict=True)
     moments = [mosaic.correlations(x[:, c]) for x, c in zip(matrices, columns, strict=True)]
-    order = sorted(range(len(keys)), key=lambda d: -len(keys[d]))
+    order = mosaic.starting_order([x.shape for x in matrices])
     return mosaic.fit([keys[d] for d in order], [moments[d] for d in order])
 
 

@@ -16,11 +16,12 @@ from lloki.cli import InputError, Run, stage
 def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
     """Fit one low-rank model to slices and references with different gene panels.
 
-    The data set with the most genes starts it; all count the same, whatever their size.
+    The data set with the most genes, and cells enough, starts it; all count the same, whatever
+    their size.
     """
     from lloki import mosaic, slices
 
-    panels, moments, names = [], [], []
+    panels, moments, names, shapes = [], [], [], []
     with run.progress(len(input) + rounds, "data sets and rounds") as progress:
         for path in sorted(input):
             data = slices.read_reference(path)
@@ -28,9 +29,9 @@ def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
             panels.append(keys)
             moments.append(mosaic.correlations(data.X[:, columns]))
             names.append(path)
+            shapes.append((data.n_obs, len(keys)))
             progress.update()
-        # The widest panel comes first: it starts the model. Equal ones keep the order of names.
-        order = sorted(range(len(panels)), key=lambda d: -len(panels[d]))
+        order = mosaic.starting_order(shapes)
         try:
             model = mosaic.fit(
                 [panels[d] for d in order], [moments[d] for d in order],

@@ -206,7 +206,7 @@ def _fit_mosaic(paths: list[str], data: list):
         keys, columns = mosaic.gene_columns(d.var_names)
         panels.append(keys)
         moments.append(mosaic.correlations(d.X[:, columns]))
-    order = sorted(range(len(panels)), key=lambda d: -len(panels[d]))
+    order = mosaic.starting_order([(d.n_obs, len(p)) for d, p in zip(data, panels, strict=True)])
     try:
         return mosaic.fit([panels[d] for d in order], [moments[d] for d in order])
     except mosaic.UnlinkedError as error:

@@ -110,6 +110,15 @@ def gene_weights(moment: np.ndarray) -> np.ndarray:
     return weights / np.sqrt(np.square(weights).mean())
 
 
+def starting_order(shapes: Sequence[tuple[int, int]]) -> list[int]:
+    """Data sets in the order that `fit` takes them: those that span most directions first.
+
+    shapes: cells and genes of each. A wide panel on a handful of cells cannot start a model. Equal
+    ones keep their order.
+    """
+    return sorted(range(len(shapes)), key=lambda d: -min(shapes[d]))
+
+
 def fit(
     panels: Sequence[np.ndarray],
     moments: Sequence[np.ndarray],

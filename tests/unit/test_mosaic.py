@@ -102,6 +102,27 @@ def test_factors_of_cells_meet_across_panels_that_share_few_genes():
     assert similar[same].mean() > 0.8 > -0.5 > similar[~same].mean()
 
 
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_wide_panel_on_a_few_cells_leaves_the_embedding_of_others_alone(cells):
+    random = np.random.default_rng(1)
+    names = np.array([f"G{i:03d}" for i in range(90)])
+    values = np.maximum(random.normal(size=(300, 4)) @ random.normal(size=(4, 90)), 0)
+    slices_ = [(names[:30], values[:150, :30]), (names[20:50], values[150:, 20:50])]
+    few = (names, values[:cells])
+
+    def embedded(parts):
+        parts = [(n, sp.csr_matrix(v, dtype=np.float32)) for n, v in parts]
+        order = mosaic.starting_order([v.shape for _, v in parts])
+        moments = [mosaic.correlations(parts[d][1]) for d in order]
+        model = mosaic.fit([parts[d][0] for d in order], moments, 4)
+        return mosaic.embed(model, parts[0][1], parts[0][0])
+
+    alone, beside = embedded(slices_), embedded([*slices_, few])
+    near = [np.argsort(-space @ space.T, axis=1)[:, 1:16] for space in (alone, beside)]
+    kept = [len(set(a) & set(b)) / 15 for a, b in zip(*near, strict=True)]
+    assert np.mean(kept) > 0.8
+
+
 @pytest.mark.parametrize("genes", [60, 600])
 def test_noisy_genes_weigh_less(genes):
     random = np.random.default_rng(0)
