@@ -28,7 +28,7 @@ def add_environment(String name) {
         return ''
     }
     def folder = params.baseline_environments ?: "${projectDir}/.venv/share/baselines"
-    return "export PATH=${folder}/${name}/bin:\$PATH"
+    return "export PATH=\"${folder}/${name}/bin:\$PATH\""
 }
 
 /** One `--option FILE` for each file. */
