@@ -135,7 +135,7 @@ def alignment_scores(table: pd.DataFrame | None) -> str:
     """LLOKI's alignment beside others, where they were compared (--benchmark_alignment)."""
     if table is None or table.empty:
         return ""
-    shown = table.astype(object).where(table.notna(), None)
+    shown = table.round(3).astype(object).where(table.notna(), None)
     names = {
         "sample": "slice", "pearson": "Pearson", "label_match": "equal labels", "seconds": "s",
     }  # fmt: skip
