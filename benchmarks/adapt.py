@@ -46,7 +46,8 @@ def main(paths, reference, label_key, ignore_label, seeds, settings) -> None:
     labels = np.concatenate([benchmark.labels_of(c, label_key, ignore_label) for c in cells])
     more = [f"--{s.replace('_', '-')}" for s in settings]
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder), cells, labels, [f"--input={reference}"])
+        before = benchmark.before(cells)
+        study = Study(Path(folder), cells, labels, before, [f"--input={reference}"])
         for c, name in zip(cells, study.names, strict=True):
             study.write(c, f"{name}.slice.h5ad")
             c.X = benchmark.propagate(c, [atlas])
@@ -78,12 +79,12 @@ def held_out(study: Study, batch: str, seeds: int, more: list[str]) -> dict[str,
 class Study:
     """The slices as files in a folder, and the pipeline's scripts on them."""
 
-    def __init__(self, folder, cells, labels, references) -> None:
+    def __init__(self, folder, cells, labels, before, references) -> None:
         self.folder, self.labels, self.references = folder, labels, references
+        self.before = before
         self.names = [str(c.obs["sample"].iloc[0]) for c in cells]
         self.batches = ["{technology}, {panel}".format(**c.obs.iloc[0]) for c in cells]
         self.of_cell = np.repeat(self.batches, [c.n_obs for c in cells])
-        self.before = _before(cells)
 
     def write(self, cells, name) -> None:
         from lloki import slices
@@ -158,14 +159,6 @@ class Study:
         known = np.array([label is not None for label in self.labels])
         inside = (self.of_cell == batch)[known]
         return metrics.label_transfer_to(space[known], self.labels[known].astype(str), inside)
-
-
-def _before(cells) -> np.ndarray:
-    from lloki import integration
-    from lloki.graph import principal_components
-
-    shared = integration.shared_genes([c.var_names for c in cells])
-    return principal_components(integration.shared_expression(cells, shared), 50)
 
 
 def _run(script, *arguments) -> None:

@@ -58,8 +58,7 @@ def scored(paths, settings, label_key, ignored, seed):
     """Bio conservation, batch correction and label transfer under each setting, one by one."""
     import integration as benchmark
 
-    from lloki import integration, metrics, slices
-    from lloki.graph import principal_components
+    from lloki import metrics, slices
 
     reference, *paths = paths.split(",")
     atlas = slices.read_reference(reference)
@@ -68,8 +67,7 @@ def scored(paths, settings, label_key, ignored, seed):
         c.obs["panel"] = c.obs["sample"]
     batches = np.concatenate([c.obs["sample"].astype(str).to_numpy() for c in cells])
     labels = np.concatenate([benchmark.labels_of(c, label_key, ignored) for c in cells])
-    shared = integration.shared_genes([c.var_names for c in cells])
-    base = principal_components(integration.shared_expression(cells, shared), 50)
+    base = benchmark.before(cells)
     spaces = benchmark.embed(cells, [benchmark.propagate(c, [atlas]) for c in cells], [atlas])
     for setting in settings:
         options = dict([setting.split("=")]) if setting else {}

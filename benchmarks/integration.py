@@ -58,9 +58,7 @@ def main(
     labels = np.concatenate([labels_of(c, label_key, ignore_label) for c in cells])
     shared = integration.shared_genes([c.var_names for c in cells])
     print(f"{len(batches)} cells, {len(set(batches))} batches, {len(shared)} genes in all slices")
-    from lloki.graph import principal_components
-
-    base = principal_components(integration.shared_expression(cells, shared), 50)
+    base = before(cells)
     names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "Label transfer F1"]
     heads = [n.replace("Silhouette", "ASW").replace("Label transfer", "transfer") for n in names]
     print(f"{'':26}" + "".join(f"{head:>19}" for head in heads), flush=True)
@@ -100,6 +98,15 @@ def main(
         both(", no FP", embed(cells, [c.X for c in cells], atlases))
         filled = [propagate(c, None) for c in cells]
         both(", no OT (all filled)", embed(cells, filled, atlases))
+
+
+def before(cells):
+    """Components of the genes that all slices share: what there is before integration."""
+    from lloki import integration
+    from lloki.graph import principal_components
+
+    shared = integration.shared_genes([c.var_names for c in cells])
+    return principal_components(integration.shared_expression(cells, shared), 50)
 
 
 def labels_of(cells, key, ignored):

@@ -11,15 +11,16 @@ def prologue(int cpus, Map stage) {
 }
 
 /**
- * Memory of a task on slices: 25 times their files, beside what it takes to start.
+ * Memory of a task on slices: 50 times their files, beside what it takes to start.
  *
- * Measured (docs/performance.md): the stages of a slice peak at 0.9 GB for 50,000 cells × 1,000 genes, at 1.8 for
- * 200,000 × 500 and at 4.1 for 50,000 × 6,175, which is 12 to 15 times the h5ad; the scores of 11,933 cells at 1.9 GB,
- * of 50,000 at 2.8; training on a million cells at 1.8, with its slices' expression on top.
+ * Measured (benchmarks/propagation.py, docs/performance.md): the stages of a slice peak at 0.9 GB for 50,000 cells × 1,000
+ * genes (an h5ad of 22 MB), at 1.8 for 200,000 × 500 (49 MB) and at 4.1 for 50,000 × 6,175 (131 MB): 31 to 39 times the
+ * file. The scores of 11,933 cells peak at 1.9 GB, of 50,000 at 2.8; training on a million cells at 1.8, with its
+ * slices' expression on top.
  */
 def memory_for(files, double gigabytes = 2) {
     def bytes = [files].flatten().collect { path -> path.size() as long }.sum()
-    return new nextflow.util.MemoryUnit(Math.round(gigabytes * 1024 ** 3) + 25 * bytes)
+    return new nextflow.util.MemoryUnit(Math.round(gigabytes * 1024 ** 3) + 50 * bytes)
 }
 
 /** Without containers: puts a baseline's own virtual environment on the PATH, where there is one. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import warnings
@@ -22,20 +23,27 @@ from lloki.genes import match_keys
 def read_h5ad(path: str | Path) -> ad.AnnData:
     """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat."""
     path = Path(path)
-    if not path.is_file():
+    with _reading(path):
+        data = ad.read_h5ad(path)
+    _check_indices(data, path)
+    check_names(data, path)
+    return data
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Within it an AnnData file is read without warnings; InputError if missing or unreadable."""
+    if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = ad.read_h5ad(path)
+            yield
     except Exception as error:
         if isinstance(error, MemoryError) and not _asks_too_much(error, path):
             raise
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
-    _check_indices(data, path)
-    check_names(data, path)
-    return data
 
 
 def _asks_too_much(error: MemoryError, path: str | Path) -> bool:
@@ -296,20 +304,11 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
 
     InputError as from `read_embedding`; whether values are finite is for `embedding_blocks`.
     """
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        with h5py.File(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
-            if "uns/lloki" in file:
-                data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
-            shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
-    except Exception as error:
-        if isinstance(error, MemoryError) and not _asks_too_much(error, path):
-            raise
-        reason = f"not a readable AnnData file ({type(error).__name__})"
-        raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+    with _reading(path), h5py.File(path) as file:
+        data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
+        if "uns/lloki" in file:
+            data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
+        shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
     check_names(data, path)
     if shape is None:
         raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")

@@ -7,15 +7,10 @@ import json
 import anndata as ad
 import numpy as np
 import pytest
-from nextflow_run import ROOT, nextflow
+from nextflow_run import ROOT, nextflow, trace
 
 pytestmark = pytest.mark.pipeline
 SAMPLES = ("osmfish", "starmap", "xenium")
-
-
-def trace(folder):
-    (file,) = (folder / "results" / "pipeline_info").glob("*trace*")
-    return list(csv.DictReader(file.open(), delimiter="\t"))
 
 
 def test_the_demo_gives_all_results(demo):
@@ -123,7 +118,7 @@ def test_a_scgpt_trained_on_the_slices_embeds_them(tmp_path):
         "--pretrain_genes_kept", "0.3-0.9", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
-    names = [row["name"].split(":")[-1].split()[0] for row in trace(tmp_path)]
+    names = [row["process"] for row in trace(tmp_path)]
     assert (names.count("PRETRAIN_SCGPT"), names.count("SCGPT_EMBED")) == (1, len(SAMPLES))
     assert not {"FIT_MOSAIC", "MOSAIC_EMBED"} & set(names)
     assert (tmp_path / "results/scgpt/args.json").is_file()
@@ -146,6 +141,7 @@ def test_all_faults_of_a_samplesheet_are_listed_before_any_task(tmp_path):
         "--outdir", "results", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode != 0
+    assert "'a' is the name of line 2 too" in run.stdout
     for words in ("none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample"):
         assert words in run.stdout, run.stdout
     assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))

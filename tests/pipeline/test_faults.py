@@ -1,6 +1,5 @@
 """What goes wrong outside the scripts: jobs that end in odd ways, a killed head, a full disk."""
 
-import csv
 import os
 import shutil
 import signal
@@ -10,7 +9,7 @@ import time
 from collections import Counter
 
 import pytest
-from nextflow_run import ROOT, nextflow, search_path
+from nextflow_run import ROOT, nextflow, search_path, trace, write_workflow
 
 pytestmark = pytest.mark.pipeline
 DEMO = ROOT / "assets/demo"
@@ -40,12 +39,6 @@ workflow { TERMINATED(); VANISHED() }
 """
 
 
-def trace(folder, name="results/pipeline_info/execution_trace.txt"):
-    """The tasks of a run as Nextflow traced them."""
-    with (folder / name).open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
 def test_jobs_that_are_terminated_or_vanish_on_a_scheduler_run_again(tmp_path, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -54,19 +47,15 @@ def test_jobs_that_are_terminated_or_vanish_on_a_scheduler_run_again(tmp_path, m
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     monkeypatch.setenv("VANISHED", str(tmp_path / "vanished"))
-    (tmp_path / "main.nf").write_text(ENDS)
-    (tmp_path / "nextflow.config").write_text(
-        "params { max_cpus = null\n max_memory = null\n max_time = null }\n"
-        f"includeConfig '{ROOT}/conf/base.config'\n"
-        "process.executor = 'slurm'\n"
+    write_workflow(
+        tmp_path, ENDS, "process.executor = 'slurm'\n"
         "executor { pollInterval = '1 sec'\n queueStatInterval = '1 sec'\n"
-        " exitReadTimeout = '4 sec' }\n"
-        "trace { enabled = true\n file = 'trace.txt' }\n"
-    )
+        " exitReadTimeout = '4 sec' }\n",
+    )  # fmt: skip
     run = nextflow(cwd=tmp_path, project="main.nf")
     assert run.returncode == 0, run.stdout
     assert (tmp_path / "vanished").exists()
-    ends = Counter((row["name"], row["exit"]) for row in trace(tmp_path, "trace.txt"))
+    ends = Counter((row["name"], row["exit"]) for row in trace(tmp_path))
     assert ends == {
         ("TERMINATED", "143"): 1, ("TERMINATED", "0"): 1,
         ("VANISHED", "-"): 1, ("VANISHED", "0"): 1,

@@ -44,7 +44,7 @@ def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(nam
     _, text = PROCESSES[name]
     labels = re.findall(r"label '(\w+)'", text)
     assert labels and all(f"withLabel: {label} " in BASE + GPU for label in labels)
-    assert re.search(r"^    memory \{ .* \* task\.attempt \}$", text, re.M) or name == "RUN_RECORD"
+    assert re.search(r"^    memory \{ .* \* task\.attempt \}$", text, re.M)
     assert "val stage" in section(text, "input")
     assert "${prologue(task.cpus, stage)}" in section(text, "script")
     assert "${stage.options}" in section(text, "script")

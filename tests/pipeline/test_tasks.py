@@ -1,6 +1,5 @@
 """What tasks are given and when they run again: images, devices, retries, options, the library."""
 
-import csv
 import json
 import os
 import re
@@ -9,7 +8,7 @@ from collections import Counter
 
 import anndata as ad
 import pytest
-from nextflow_run import ROOT, nextflow
+from nextflow_run import ROOT, nextflow, trace, write_workflow
 from scgpt_checkpoint import write_checkpoint
 
 pytestmark = pytest.mark.pipeline
@@ -24,13 +23,6 @@ ENGINE = """\
 while [[ $1 != /bin/bash ]]; do shift; done
 exec "$@"
 """
-
-
-def trace(folder, results="results"):
-    """The tasks of the last run as Nextflow traced them; `process` is the process's own name."""
-    with (folder / results / "pipeline_info/execution_trace.txt").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    return [{**row, "process": row["name"].split()[0].split(":")[-1]} for row in rows]
 
 
 def statuses(folder):
@@ -141,12 +133,7 @@ workflow { FAULTY(KILLED()) }
 
 
 def test_a_killed_task_gets_more_memory_and_faulty_input_no_second_try(tmp_path):
-    (tmp_path / "main.nf").write_text(FLAKY)
-    (tmp_path / "nextflow.config").write_text(
-        "params { max_cpus = null\n max_memory = null\n max_time = null }\n"
-        f"includeConfig '{ROOT}/conf/base.config'\n"
-        "trace { enabled = true\n file = 'results/pipeline_info/execution_trace.txt' }\n"
-    )
+    write_workflow(tmp_path, FLAKY)
     run = nextflow(cwd=tmp_path, project="main.nf")
     assert run.returncode != 0
     assert [(r["process"], r["exit"]) for r in trace(tmp_path)] == [
@@ -168,19 +155,15 @@ workflow { SIZED(channel.of([file('a'), file('b')], file('a'))) | view }
 
 
 def test_memory_goes_by_the_size_of_the_slices_and_ends_with_that_of_the_machine(tmp_path):
-    (tmp_path / "main.nf").write_text(SIZED % ROOT)
+    write_workflow(tmp_path, SIZED % ROOT)
     for name, megabytes in (("a", 2), ("b", 1 << 20)):  # sparse files: b is a terabyte
         with (tmp_path / name).open("wb") as file:
             file.truncate(megabytes << 20)
-    (tmp_path / "nextflow.config").write_text(
-        "params { max_cpus = null\n max_memory = null\n max_time = null }\n"
-        f"includeConfig '{ROOT}/conf/base.config'\n"
-    )
     run = nextflow(cwd=tmp_path, project="main.nf")
     assert run.returncode == 0, run.stdout
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     asked = sorted(int(line.split()[0]) for line in run.stdout.splitlines() if line.endswith("MB"))
-    assert asked[0] == 1024 + 25 * 2
+    assert asked[0] == 1024 + 50 * 2
     assert asked[1] == pytest.approx(whole, rel=0.02)
 
 

@@ -73,6 +73,10 @@ def test_the_way_of_a_gpu_gives_the_same(metric, monkeypatch):
     there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device("cpu"))
     np.testing.assert_array_equal(there, here)
     np.testing.assert_allclose(lengths, distances, atol=1e-5)
+    ways = (lambda *given, gpu=gpu: neighbours.nearest(*given, metric, gpu=gpu)[0]
+            for gpu in (None, torch.device("cpu")))  # fmt: skip
+    pairs = [neighbours.mutual(points[:300], points[300:], 9, search) for search in ways]
+    np.testing.assert_array_equal(*pairs)
 
 
 def test_k_is_cut_to_what_is_there():
