@@ -189,8 +189,9 @@ def test_two_processes_have_the_losses_of_one(folder, tmp_path):
     good(train_cae, *options, tmp_path / "one")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*torchrun, BIN / "train_cae.py", *options, tmp_path / "two"], check=True,
-                   env=environment, capture_output=True)  # fmt: skip
+    run = subprocess.run([*torchrun, BIN / "train_cae.py", *options, tmp_path / "two"],
+                         env=environment, capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == 0, run.stderr
     one, two = (
         [[float(v) for v in row.values()] for row in csv.DictReader((f / "history.csv").open())]
         for f in (tmp_path / "one", tmp_path / "two")
