@@ -2,19 +2,55 @@
 
 import csv
 import os
+import signal
 import subprocess
+import time
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 900  # seconds; the longest run of the tests takes a third of it on two busy cores
 
 
-def nextflow(*arguments, cwd, project=ROOT):
-    """Run Nextflow in `cwd` and return the finished process; what it printed is in stdout."""
-    return subprocess.run(
-        ["nextflow", "-quiet", "run", str(project), "-ansi-log", "false", *map(str, arguments)],
-        cwd=cwd, env={**os.environ, "PATH": search_path()}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+def nextflow(*arguments, cwd, project=ROOT, longest=LONGEST):
+    """Run Nextflow in `cwd` and return the finished process; what it printed is in stdout.
+
+    Nextflow now and then stands still with nothing to do. Such a run is ended and tried once more,
+    and a warning holds what it was doing.
+    """
+    command = [
+        "nextflow", "-quiet", "run", str(project), "-ansi-log", "false", *map(str, arguments)
+    ]  # fmt: skip
+    run, still = run_once(command, cwd, longest)
+    if still:
+        warnings.warn(f"stood still for {longest} s: {' '.join(command)}\n{still}", stacklevel=2)
+        run, still = run_once(command, cwd, longest)
+        assert not still, still
+    return run
+
+
+def run_once(command, cwd, longest):
+    """The finished process; and for one that had to be ended, what it was doing."""
+    with subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, "PATH": search_path()}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as head:  # fmt: skip
+        still = ""
+        try:
+            said, _ = head.communicate(timeout=longest)
+        except subprocess.TimeoutExpired:
+            tree = subprocess.run(
+                ["ps", "-eo", "pid,ppid,stat,wchan:20,args", "--forest"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            head.send_signal(signal.SIGQUIT)  # Java prints what each of its threads waits for
+            time.sleep(3)
+            os.killpg(head.pid, signal.SIGKILL)
+            said, _ = head.communicate()
+            log = (Path(cwd) / ".nextflow.log").read_text().splitlines()[-40:]
+            still = "\n".join([tree.stdout, said, *log])
+    return subprocess.CompletedProcess(command, head.returncode, said), still
 
 
 def trace(folder, results="results"):
