@@ -112,19 +112,30 @@ def _approximate(space: np.ndarray, k: int, metric: str, seed: int, width: int) 
     return found[~own].reshape(len(found), k)
 
 
-def recall(space: np.ndarray, found: np.ndarray, metric: str, seed: int = 0) -> float:
+def recall(
+    space: np.ndarray,
+    found: np.ndarray,
+    metric: str,
+    seed: int = 0,
+    query: np.ndarray | None = None,
+) -> float:
     """Share of the neighbours found that are as near as the exact k-th, on a sample of the cells.
 
-    Judged by distance, so that any of several equally near cells counts.
+    space: m × p, searched by the rows of query, n × p (None: by its own, each without itself);
+    found: n × k. Judged by distance, so that any of several equally near cells counts.
     """
     n, k = found.shape
     cells = np.random.default_rng(seed).choice(n, min(n, RECALL_CELLS), replace=False)
-    farthest = nearest(space[cells], space, k, metric, exclude=cells)[1][:, -1:]
+    asked, own = (space[cells], cells) if query is None else (query[cells], None)
+    farthest = nearest(asked, space, k, metric, exclude=own)[1][:, -1:]
+    near = space[found[cells].ravel()]
     if metric == "cosine":
-        space = unit_rows(space)
-        gaps = 1 - np.einsum("ip,ijp->ij", space[cells], space[found[cells]])
+        asked, near = unit_rows(asked), unit_rows(near)
+    near = near.reshape(len(cells), k, -1)
+    if metric == "cosine":
+        gaps = 1 - np.einsum("ip,ijp->ij", asked, near)
     else:
-        gaps = np.linalg.norm(space[cells][:, None, :] - space[found[cells]], axis=2)
+        gaps = np.linalg.norm(asked[:, None, :] - near, axis=2)
     return float((gaps <= farthest * (1 + 1e-4) + 1e-6).mean())
 
 

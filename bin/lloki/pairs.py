@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from lloki import mosaic
-from lloki.graph import EXACT_CELLS, find_neighbours
+from lloki.graph import EXACT_CELLS, RECALL_WANTED, find_neighbours, recall
 from lloki.neighbours import approximate, mutual_matrix, nearest, nearest_rows, unit_rows
 from lloki.storage import blocks
 
@@ -204,10 +204,16 @@ def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.n
 
 
 def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
-    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side."""
-    if max(len(query), len(base)) <= EXACT_CELLS:
-        return nearest_rows(query, base, k)
-    return approximate(unit_rows(base), k, query=unit_rows(query))
+    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side.
+
+    Its recall is measured on a sample of cells; below RECALL_WANTED it is asked for more, and at
+    last the search is exact.
+    """
+    for width in (1, 2) if max(len(query), len(base)) > EXACT_CELLS else ():
+        found = approximate(unit_rows(base), width * k, query=unit_rows(query))[:, :k]
+        if recall(base, found, "cosine", query=query) >= RECALL_WANTED:
+            return found
+    return nearest_rows(query, base, k)
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:

@@ -145,6 +145,9 @@ def test_an_index_finds_nearly_all_pairs_and_hardly_any_other(monkeypatch):
     found = {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)}
     assert len(found & exact) > 0.98 * len(exact) and len(found - exact) < 0.02 * len(exact)
     assert found != exact  # it was the index that found them
+    # one that finds hardly anything is found out
+    monkeypatch.setattr(pairs, "approximate", lambda base, k, query: np.zeros((len(query), k), int))
+    assert {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)} == exact
 
 
 def test_partners_are_the_pairs_of_each_cell_in_order():
