@@ -91,6 +91,7 @@ def main(
             run, trainer, Path(checkpoint or f"{output.rstrip('/')}.checkpoint"),
             checkpoint_seconds, rank, {**run.options, "input": inputs, "expression": []},
         )  # fmt: skip
+    _leave_processes()
     if rank:
         sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
@@ -169,6 +170,15 @@ def _join_processes(where) -> int:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     return dist.get_rank()
+
+
+def _leave_processes() -> None:
+    """Waits for the others: whoever goes first would close their connections."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def _neighbours(
