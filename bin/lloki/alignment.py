@@ -8,6 +8,7 @@ refined on all cells (see `refinement`).
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 
@@ -17,13 +18,24 @@ from scipy.spatial import cKDTree
 
 from lloki.neighbours import mutual, unit_rows
 from lloki.refinement import refine
-from lloki.rigid import Fit, Motion, Unalignable, distances, fit_plain, fit_robust, identity, rms
+from lloki.rigid import (
+    Fit,
+    Motion,
+    Unalignable,
+    distances,
+    fit_plain,
+    fit_robust,
+    identity,
+    refit,
+    rms,
+)
 
 MIN_LANDMARKS = 10
 MAX_LANDMARKS = 2000  # in the search for a motion; more do not change it
 MAX_CELLS = 20_000  # of a slice, in the search for landmarks
 TOLERANCE = 0.3  # of the smaller slice's extent: how far apart landmarks that agree may lie
 KINDS = 8  # kinds of surroundings that are turned apart in the test of chance
+PULL = 0.03  # mean cosine that a move by the tolerance must gain in the last refinement
 ALPHA = 0.01  # a motion counts when chance does as well at most this often
 
 
@@ -144,7 +156,7 @@ def align(
             p = exceedance(fit.score, chance)
             if p > ALPHA:
                 raise Unalignable(f"the landmarks agree no better than by chance (p = {p:.2g})")
-            method, fit = "robust", _refined(fit, around, moving, fixed, pairs, reach, rng)
+            method, fit = "robust", _refined(fit, around, moving, fixed, pairs, reach, rng, scale)
     except Unalignable as error:
         reason = str(error)
     score = fit.score if fit else 0.0
@@ -156,11 +168,19 @@ def align(
     )
 
 
-def _refined(fit: Fit, around, moving, fixed, pairs, reach: float, rng) -> Fit:
-    """The fit after `refinement.refine`, unless that loses most of the landmarks that agreed."""
+def _refined(fit: Fit, around, moving, fixed, pairs, reach: float, rng, scale: bool) -> Fit:
+    """The fit after `refinement.refine`, unless that loses most of the landmarks that agreed.
+
+    Twice: free, which leaves the place where landmarks of one kind agreed by mistake; then, from
+    the landmarks that agree with that, held near them.
+    """
     sides = [(features, side[1]) for features, side in zip(around, (moving, fixed), strict=True)]
+    source, target = moving[1][pairs[:, 0]], fixed[1][pairs[:, 1]]
     motion = refine(fit.motion, *sides, reach, rng)
-    away = distances(motion, moving[1][pairs[:, 0]], fixed[1][pairs[:, 1]])
+    with contextlib.suppress(Unalignable):
+        motion = refit(motion, source, target, reach, scale).motion
+    motion = refine(motion, *sides, reach, rng, PULL)
+    away = distances(motion, source, target)
     inliers = away < reach
     if inliers.sum() < fit.inliers.sum() / 2:
         return fit

@@ -26,14 +26,16 @@ def refine(
     fixed: tuple[np.ndarray, np.ndarray],
     tolerance: float,
     rng: np.random.Generator,
+    pull: float = 0.0,
 ) -> Motion:
     """The motion near `motion` of the largest mean cosine between cells and where they lie.
 
     moving, fixed: (features, unit rows n × p; coordinates n × d). Cells that lie outside the fixed
     slice at the start do not count, so that slices may overlap in part; cells that leave it count
-    as 0, so that none is gained by leaving. Simplex search (Nelder and Mead 1965) over rotation and
-    translation; scale and hand stay. `motion` itself where nothing better is found, or where fewer
-    than 10 cells overlap.
+    as 0, so that none is gained by leaving. `pull`: what a move by the tolerance has to gain, in
+    mean cosine; where all places look alike, as along a layer, the start is the better guess.
+    Simplex search (Nelder and Mead 1965) over rotation and translation; scale and hand stay.
+    `motion` itself where nothing better is found, or where fewer than 10 cells overlap.
     """
     rows = np.sort(rng.permutation(len(moving[1]))[:CELLS])
     features, places = moving[0][rows], moving[1][rows]
@@ -60,7 +62,8 @@ def refine(
         weight = 1 / (away + spacing)
         weight /= weight.sum(axis=1, keepdims=True)
         alike = np.einsum("np,nkp,nk->n", features, fixed[0][near], weight)
-        return -float(np.where(away[:, 0] < FAR * spacing, alike, 0).mean())
+        alike = np.where(away[:, 0] < FAR * spacing, alike, 0).mean()
+        return float(pull * (step**2).sum() / tolerance**2 - alike)
 
     free = len(upper[0]) + len(goal)
     start = np.vstack([np.zeros(free), np.eye(free) * STEP * tolerance]) - STEP * tolerance / 4

@@ -115,15 +115,16 @@ def fit_robust(
     """
     best, failure = None, Unalignable("no two landmarks agree on a motion")
     for hand in (1.0, -1.0) if mirror else (1.0,):
-        flip = np.where(np.arange(source.shape[1]) == 0, hand, 1.0)
+        flip = _flip(source.shape[1], hand)
         for candidate in _candidates(source * flip, target, tolerance, rng, scale):
+            turned = replace(candidate, rotation=candidate.rotation * flip)
             try:
-                fit = _refit(candidate, source * flip, target, tolerance, scale)
+                fit = refit(turned, source, target, tolerance, scale)
             except Unalignable as error:
                 failure = error
                 continue
             if best is None or fit.score > best.score:
-                best = replace(fit, motion=replace(fit.motion, rotation=fit.motion.rotation * flip))
+                best = fit
     if best is None:
         raise failure
     return best
@@ -170,8 +171,16 @@ def _scores(source, target, rotation, translation, factor, tolerance) -> np.ndar
     ])  # fmt: skip
 
 
-def _refit(motion: Motion, source, target, tolerance, scale) -> Fit:
-    """Fit again and again to the landmarks that agree, closer ones first, until nothing changes."""
+def refit(
+    motion: Motion, source: np.ndarray, target: np.ndarray, tolerance: float, scale: bool = False
+) -> Fit:
+    """Fit again and again to the landmarks that agree, closer ones first, until nothing changes.
+
+    motion: where to start, its hand stays; source, target m × d. Unalignable when none agrees, or
+    those that do lie on one line.
+    """
+    flip = _flip(source.shape[1], np.sign(np.linalg.det(motion.rotation)))
+    source, motion = source * flip, replace(motion, rotation=motion.rotation * flip)
     floor = 1e-9 * np.abs(target - target.mean(axis=0)).max()
     before = None
     for step in range(REFITS):
@@ -189,7 +198,13 @@ def _refit(motion: Motion, source, target, tolerance, scale) -> Fit:
     distance = distances(motion, source, target)
     inliers = distance < tolerance
     score = np.maximum(1 - (distance / tolerance) ** 2, 0).sum()
+    motion = replace(motion, rotation=motion.rotation * flip)
     return Fit(motion, inliers, rms(distance[inliers]), float(score))
+
+
+def _flip(dimensions: int, hand: float) -> np.ndarray:
+    """Factors of the coordinates that turn a slice over where `hand` is −1."""
+    return np.where(np.arange(dimensions) == 0, hand, 1.0)
 
 
 def distances(motion: Motion, source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -50,6 +50,23 @@ def test_half_a_slice_is_laid_on_its_half():
     assert np.linalg.norm(found(places[half]) - places[half], axis=1).mean() < 25
 
 
+def test_along_a_layer_a_motion_stays_where_it_was():
+    (_, places), (_, others) = slices()
+    fixed, moving = (
+        (np.column_stack([np.cos(p[:, 1] / 300), np.sin(p[:, 1] / 300)]), p)
+        for p in (others, places)
+    )  # what cells are like goes by depth alone
+    noise = np.random.default_rng(1).normal(scale=0.3, size=moving[0].shape)
+    moving = moving[0] + noise, places
+    off = Motion(np.eye(2), np.array([0.0, 60.0]))
+    free, held = (
+        refine(off, moving, fixed, 200, np.random.default_rng(0), pull)(places) - places
+        for pull in (0, 0.03)
+    )
+    assert abs(held[:, 0].mean()) < abs(free[:, 0].mean()) / 2
+    assert abs(held[:, 1].mean()) < 20
+
+
 def test_hand_and_scale_stay():
     (features, places), fixed = slices()
     start = Motion(np.diag([-1.0, 1.0]), np.array([1000.0, 0.0]), 0.5)

@@ -8,7 +8,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
 from scipy.stats import special_ortho_group
 
-from lloki.rigid import Motion, Unalignable, fit_plain, fit_robust, identity, kabsch
+from lloki.rigid import Motion, Unalignable, fit_plain, fit_robust, identity, kabsch, refit
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -121,6 +121,21 @@ def test_robust_fit_is_exact_among_outliers(seed, d, mirror):
     assert_same(fit.motion, true, atol=1e-3)
     right = np.setdiff1d(np.arange(200), wrong)
     assert fit.inliers[right].all() and fit.inliers.sum() < 110
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_refit_comes_back_from_nearby_and_keeps_its_hand(mirror):
+    rng = np.random.default_rng(5)
+    source, true = points(rng, 200), motion(rng, 2, mirror=mirror)
+    target = true(source)
+    target[:80] += rng.normal(scale=500, size=(80, 2))
+    c, s = np.cos(0.02), np.sin(0.02)
+    start = Motion(np.array([[c, -s], [s, c]]) @ true.rotation, true.translation + 10)
+    fit = refit(start, source, target, 50.0)
+    assert_same(fit.motion, true, atol=1e-3)
+    assert fit.inliers[80:].all()
+    with pytest.raises(Unalignable, match="no few landmarks"):
+        refit(Motion(true.rotation, true.translation + 1e5), source, target, 50.0)
 
 
 def test_robust_fit_finds_the_scale_and_plain_fit_is_led_astray():
