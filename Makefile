@@ -2,14 +2,10 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-IMAGES ?= core torch bench
-ENGINE ?= $(shell command -v docker || command -v podman)
-
-.PHONY: help setup demo test fuzz lint bench lock baselines images clean
+.PHONY: help setup demo test fuzz lint bench lock baselines images test-containers clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup:  ## make .venv: Python packages, Java, Nextflow (PYTHON=/path/to/python3 to choose one)
 	@tools/setup.sh
@@ -38,14 +34,11 @@ lock: setup  ## renew the locks from pyproject.toml (ARGS=--upgrade for the newe
 baselines: setup  ## make the environments of the benchmark's baselines (ARGS=harmony for one)
 	tools/baselines.sh $(ARGS)
 
-images:  ## build the container images with docker or podman (IMAGES="core harmony" for others)
-	@test -n "$(ENGINE)" || { echo "error: neither docker nor podman found" >&2; exit 1; }
-	@set -e; for image in $(IMAGES); do \
-	  $(ENGINE) build $(BUILD_ARGS) --file containers/$$image/Containerfile \
-	    --build-arg CORE_IMAGE=nf-lloki-core:$(VERSION) \
-	    --build-arg TORCH_IMAGE=nf-lloki-torch:$(VERSION) --build-arg VERSION=$(VERSION) \
-	    --build-arg REVISION=$$(git rev-parse HEAD) --tag nf-lloki-$$image:$(VERSION) containers/$$image; \
-	done
+images:  ## build container images with docker or podman (ARGS="--stand-in core harmony", see tools/images.sh)
+	@tools/images.sh $(ARGS)
+
+test-containers: setup  ## run the demo in the images, without network (needs root and podman)
+	@tools/test_containers.sh $(ARGS)
 
 clean:  ## remove results, work folders and caches (.venv stays)
 	rm -rf results work .nextflow .nextflow.log* .pytest_cache .ruff_cache .hypothesis .coverage

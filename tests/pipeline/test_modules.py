@@ -1,5 +1,6 @@
 """The processes as text: each has what it needs to run, retry, be stubbed and be understood."""
 
+import csv
 import os
 import re
 import tomllib
@@ -82,13 +83,20 @@ def test_images_and_publishing_are_for_processes_that_exist():
 
 
 def test_images_are_named_in_one_file_and_tagged_with_the_version():
-    texts = [CONTAINERS, *(p.read_text() for p in ROOT.glob("containers/*/Containerfile"))]
+    table = ROOT / "containers/images.csv"
+    texts = [CONTAINERS, table.read_text()]
+    texts += [p.read_text() for p in ROOT.glob("containers/**/Containerfile")]
     assert not any("latest" in text for text in texts)
     assert re.search(r"^    container = ", CONTAINERS, re.M), "an image for every process"
     images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
     images |= set(METHODS["environment"][METHODS["program"] != ""])
     assert "nf-lloki-*:${params.container_tag}" in CONTAINERS
-    assert images == {p.parent.name for p in ROOT.glob("containers/*/Containerfile")}
+    with table.open() as file:
+        built = {row["image"]: row for row in csv.DictReader(file)}
+    assert images == set(built) == {p.name for p in (ROOT / "containers").iterdir() if p.is_dir()}
+    own = {p.parent.name for p in ROOT.glob("containers/*/Containerfile")}
+    for image, row in built.items():
+        assert (row["parent"] in built) is (image not in own)
     others = [*MODULES, ROOT / "main.nf", ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]
     naming = [p for p in others if "nf-lloki-" in p.read_text()]
     assert naming == [ROOT / "conf/containers.config"]

@@ -151,9 +151,10 @@ def test_images_on_top_of_core_keep_its_packages():
 
 def test_images_are_built_with_the_uv_of_the_set_up():
     (lock,) = ROOT.glob("tools/uv-*.lock")
-    for containerfile in ROOT.glob("containers/*/Containerfile"):
-        if (containerfile.parent / "requirements.lock").is_file():
-            assert f"ARG UV_VERSION={locked(lock)['uv']}\n" in containerfile.read_text()
+    files = [path.read_text() for path in ROOT.glob("containers/**/Containerfile")]
+    files = [text for text in files if "requirements.lock" in text]
+    assert len(files) == 3
+    assert all(f"ARG UV_VERSION={locked(lock)['uv']}\n" in text for text in files)
 
 
 # --- pyproject.toml
