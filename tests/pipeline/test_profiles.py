@@ -28,6 +28,7 @@ def test_an_executor_with_gpus(profile, executor, tmp_path):
     text = resolved(f"{profile},gpu", tmp_path)
     assert f"process.executor = '{executor}'" in text
     assert "process.'withLabel:process_gpu'.accelerator = 1" in text
+    assert "process.'withLabel:process_gpu'.maxForks = 0" in text  # that is the executor's affair
     assert "params.device = 'cuda'" in text
     assert "process.errorStrategy" in text and "process.'withLabel:process_medium'.time" in text
     assert "nf-lloki-torch:0.1.0" in text and "nf-lloki-bench:0.1.0" in text
