@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test fuzz lint bench lock baselines images test-containers clean
+.PHONY: help setup demo test fuzz lint bench lock baselines images test-containers test-executors clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,11 @@ images:  ## build container images with docker or podman (ARGS="--stand-in core 
 
 test-containers: setup  ## run the demo in the images, without network (needs root and podman)
 	@tools/test_containers.sh $(ARGS)
+
+test-executors: setup  ## run the demo on a Slurm of one node, and jobs that are stopped (needs root and Debian)
+	@command -v slurmctld slurmd munged >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; }
+	SLURM_NODE=yes pytest tests/executors $(ARGS)
 
 clean:  ## remove results, work folders and caches (.venv stays)
 	rm -rf results work .nextflow .nextflow.log* .pytest_cache .ruff_cache .hypothesis .coverage

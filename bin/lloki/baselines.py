@@ -33,7 +33,7 @@ from lloki.integration import BASELINE, NAMES
 from lloki.slices import check_matrix
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
-TABLE = Path(__file__).resolve().parents[2] / "assets/baselines.csv"
+TABLE = Path(__file__).with_name("baselines.csv")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def key(method: str) -> str:
 
 @functools.cache
 def methods() -> pd.DataFrame:
-    """The table of methods (assets/baselines.csv), by name: title, program, environment, source."""
+    """The table of methods (baselines.csv), by name: title, program, environment, source."""
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
 
 

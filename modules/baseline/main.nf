@@ -1,7 +1,7 @@
 include { add_environment ; prologue } from '../../functions/task'
 
 /**
- * Another method on the genes that all slices share. assets/baselines.csv names its program and its image.
+ * Another method on the genes that all slices share. bin/lloki/baselines.csv names its program and its image.
  *
  * One that cannot run says why in NAME.not_run.txt, and the pipeline goes on; so it does when the task
  * fails altogether, for want of an image for instance.

@@ -14,7 +14,7 @@ include { by_name ; by_sample } from '../../functions/task'
 /**
  * What LLOKI is compared with: other methods on the same cells, and LLOKI without one of its parts.
  *
- * Another method is a program in bin and a line in assets/baselines.csv. What did not run is
+ * Another method is a program in bin and a line in bin/lloki/baselines.csv. What did not run is
  * in the result all the same, with the reason.
  */
 workflow COMPARE {

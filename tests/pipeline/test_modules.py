@@ -102,6 +102,14 @@ def test_images_are_named_in_one_file_and_tagged_with_the_version():
     assert naming == [ROOT / "conf/containers.config"]
 
 
+def test_the_library_reads_nothing_beside_itself():
+    """In a container there is bin, and what a task was given."""
+    library = ROOT / "bin/lloki"
+    assert not [
+        p for p in library.rglob("*.py") if re.search(r"assets|parents\[[2-9]", p.read_text())
+    ]
+
+
 def test_all_say_the_same_version():
     config = (ROOT / "nextflow.config").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

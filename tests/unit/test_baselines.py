@@ -134,8 +134,8 @@ def test_every_method_of_the_table_has_its_program_and_its_name():
     table = baselines.methods()
     assert table.index.is_unique and table["title"].is_unique
     for program in filter(None, table["program"]):
-        assert (baselines.TABLE.parents[1] / "bin" / program).is_file()
-    images = {path.name for path in (baselines.TABLE.parents[1] / "containers").iterdir()}
+        assert (baselines.TABLE.parents[1] / program).is_file()
+    images = {path.name for path in (baselines.TABLE.parents[2] / "containers").iterdir()}
     assert set(table["environment"][table["program"] != ""]) <= images
     assert baselines.title("X_scvi") == "scVI"
     assert baselines.title("X_pca_shared") == "PCA on shared genes"
