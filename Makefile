@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test fuzz lint bench lock baselines images test-containers test-executors clean
+.PHONY: help setup demo test fuzz lint bench lock baselines images bundle test-containers test-executors clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ baselines: setup  ## make the environments of the benchmark's baselines (ARGS=ha
 
 images:  ## build container images with docker or podman (ARGS="--stand-in core harmony", see tools/images.sh)
 	@tools/images.sh $(ARGS)
+
+bundle: setup  ## pack all that a machine without a network needs (ARGS=--images for the images too)
+	@tools/bundle.sh $(ARGS)
 
 test-containers: setup  ## run the demo in the images, without network (needs root and podman)
 	@tools/test_containers.sh $(ARGS)

@@ -16,6 +16,7 @@ from pathlib import Path
 NEXTFLOW = "24.10.5"
 ENDPOINT = f"io.nextflow:nextflow:{NEXTFLOW}+io.nextflow:nf-httpfs:24.10.0"
 HASHES = Path(__file__).with_name(f"nextflow-{NEXTFLOW}.sha256")
+BROUGHT = Path(__file__).resolve().parents[1] / "offline/jars"  # in a bundle
 
 # Packages of java.base that Groovy and Nextflow reach into (the list of the official launcher).
 OPENED = """
@@ -54,13 +55,16 @@ def check_jars(folder: Path, hashes: Path = HASHES) -> None:
 
 
 def fetch_jars(folder: Path) -> None:
-    """Download Nextflow and everything it needs into the folder."""
+    """Get Nextflow and everything it needs into the folder: from a bundle, or else Maven Central."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if BROUGHT.is_dir():
+        shutil.copytree(BROUGHT, folder)
+        return
     # requests, which jgo uses, does not read the variable that pip, uv and OpenSSL read.
     if "SSL_CERT_FILE" in os.environ:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
     import jgo
 
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # A cache of its own: jgo writes jars in place, so a broken download would stay in a shared one.
     with tempfile.TemporaryDirectory(dir=folder.parent) as cache:

@@ -23,6 +23,12 @@ fi
 [[ -f $stamp ]] && "$venv/bin/python" -c '' 2>/dev/null || rm -rf "$venv"
 rm -f "$stamp"
 
+# A bundle (tools/bundle.sh) brings everything along, and nothing is looked for elsewhere.
+if [[ -d offline ]]; then
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS=$PWD/offline/wheels
+    export UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=$PWD/offline/wheels
+fi
+
 # pip before 24.2 does not read the variable that uv, Python and OpenSSL read.
 [[ -z "${SSL_CERT_FILE:-}" ]] || export PIP_CERT="${PIP_CERT:-$SSL_CERT_FILE}"
 

@@ -34,7 +34,7 @@ SlurmdLogFile={folder}/slurmd.log
 ReturnToService=2
 SchedulerParameters=sched_interval=2,bf_interval=2
 NodeName=localhost NodeHostname={host} CPUs={cpus} RealMemory={memory} Gres=gpu:1 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=1:00:00 State=UP
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
