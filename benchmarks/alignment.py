@@ -183,6 +183,7 @@ def methods_of(envs, paste_cells, mirror) -> dict:
     """Each method: a case to the moved places, a list of them where the best is to be kept."""
     from lloki import alignment
     from lloki import alignment_baselines as baselines
+    from lloki.baselines import Shared, read_embedding, write
 
     def lloki(case, plain=False):
         fit = alignment.align(case["moving"], case["fixed"], plain=plain, mirror=mirror)
@@ -203,14 +204,43 @@ def methods_of(envs, paste_cells, mirror) -> dict:
             for alpha in baselines.ALPHAS
         ]
 
+    def staligner(case):
+        """Its embedding, Kabsch on mutual neighbours in it, then iterative closest points."""
+        with tempfile.TemporaryDirectory() as folder:
+            shared = Shared.of(case["cells"])
+            write(shared, Path(folder))
+            out = f"{folder}/staligner.csv"
+            subprocess.run([sys.executable, ROOT / "bin/baseline_staligner.py", "--input", folder,
+                            "--output", out], check=True, capture_output=True)  # fmt: skip
+            space = read_embedding(out, shared.cells["cell"])
+        cut = case["cells"][0].n_obs
+        sides = [(part, case[side][1]) for part, side in
+                 zip((space[:cut], space[cut:]), ("moving", "fixed"), strict=True)]  # fmt: skip
+        return closest_points(baselines.kabsch_on(*sides)(sides[0][1]), sides[1][1])
+
     methods = {
         "LLOKI": lloki, "LLOKI --plain": lambda case: lloki(case, True), "PCA + Kabsch": pca,
-        "PASTE": paste,
+        "PASTE": paste, "STAligner + ICP": staligner,
     }  # fmt: skip
     for name in RUNNERS:
         if name in envs:
             methods[name] = lambda case, name=name: elsewhere(case, name, Path(envs[name]))
     return methods
+
+
+def closest_points(moving, fixed, rounds=100):
+    """Places of `moving` after fits, again and again, of each to the nearest of `fixed`."""
+    from scipy.spatial import cKDTree
+
+    from lloki.rigid import kabsch
+
+    ground = cKDTree(fixed)
+    for _ in range(rounds):
+        moved = kabsch(moving, fixed[ground.query(moving)[1]])(moving)
+        step, moving = np.abs(moved - moving).max(), moved
+        if step < 0.1:
+            break
+    return moving
 
 
 def elsewhere(case, name, folder):

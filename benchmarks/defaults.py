@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How far the defaults of train_cae.py hold on data that they were not chosen on.
 
-Every setting (an option moved, or several) is tried on every set of slices; the score is scib's, 0.6
-bio conservation + 0.4 batch correction. Then, for each set, the best setting on the others is looked
-up on it: what a choice made elsewhere gains or loses there against the defaults. A set is given as
-NAME=REFERENCE,SLICE,SLICE,...; each of its slices is a batch. Labels are never shown to training.
+Every setting (an option moved, or several) is tried on every set of slices; the score is scib's,
+0.6 bio conservation + 0.4 batch correction. Then, for each set, the best setting on the others is
+looked up on it: what a choice made elsewhere gains or loses there against the defaults. A set is
+given as NAME=REFERENCE,SLICE,SLICE,...; each of its slices is a batch. Labels are never shown to
+training.
 """
 
 import sys
