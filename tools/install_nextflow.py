@@ -55,7 +55,7 @@ def check_jars(folder: Path, hashes: Path = HASHES) -> None:
 
 
 def fetch_jars(folder: Path) -> None:
-    """Get Nextflow and everything it needs into the folder: from a bundle, or else Maven Central."""
+    """Get Nextflow and all it needs into the folder: from a bundle, or else Maven Central."""
     shutil.rmtree(folder, ignore_errors=True)
     if BROUGHT.is_dir():
         shutil.copytree(BROUGHT, folder)
