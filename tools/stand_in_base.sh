@@ -29,7 +29,7 @@ debootstrap --variant=minbase --include=ca-certificates "$suite" "$folder/root" 
 }
 tar -C "$folder/root" -c . | "$engine" import --message "debootstrap $suite" - "localhost/debian:$suite" >/dev/null
 
-# What the public images do too: no package caches in layers, python without its version, and pip free
+# What the public images do too: no package caches in layers, Python's headers, python without its version, pip free
 # to install. uv reads the system's certificates, as pip does.
 mkdir "$folder/build"
 "$engine" build --tag "$image" --file - "$folder/build" <<EOF >&2
@@ -39,7 +39,7 @@ RUN printf '%s\n' 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var
         > /etc/apt/apt.conf.d/docker-clean && \
     apt-get update -qq && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-minimal \
-        python3-venv >/dev/null && \
+        python3-venv libpython3-dev >/dev/null && \
     rm -rf /var/lib/apt/lists/* && \
     ln -s /usr/bin/python3 /usr/local/bin/python && ln -s /usr/bin/python3 /usr/local/bin/python3 && \
     rm -f /usr/lib/python$python/EXTERNALLY-MANAGED && \

@@ -2,7 +2,7 @@
 # Build the images and run the demo in them with no network: `make test-containers`. Needs root and Debian (what
 # lacks is installed); no image registry is needed. What it runs in, and what came of it, is printed.
 #   --without-torch   the stages with a neural network run outside: their image is 7 GB
-#   --if-possible     end well, and say so, where this machine runs no containers at all
+#   --if-possible     end well, and say so, where this machine can build no images or run none
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,18 +35,18 @@ first_container() {
     fi
     base=$(tools/stand_in_base.sh trixie) && podman run --rm "$base" true
 }
-started=$SECONDS
-if ! first_container >"$folder/log" 2>&1; then
-    tail -5 "$folder/log" >&2
-    echo "no container runs on this machine" >&2
-    [ -n "$if_possible" ]
-    exit
-fi
-echo "base: $((SECONDS - started)) s"
-
-started=$SECONDS
-tools/images.sh --stand-in "${images[@]}" >"$folder/log" 2>&1 || { tail -20 "$folder/log" >&2; exit 1; }
-echo "images: $((SECONDS - started)) s"
+step() { # name, command
+    local started=$SECONDS
+    if ! "${@:2}" >"$folder/log" 2>&1; then
+        tail -20 "$folder/log" >&2
+        echo "$1: failed" >&2
+        [ -n "$if_possible" ]
+        exit
+    fi
+    echo "$1: $((SECONDS - started)) s"
+}
+step "a first container" first_container
+step images tools/images.sh --stand-in "${images[@]}"
 podman images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep nf-lloki-
 
 started=$SECONDS
