@@ -205,6 +205,8 @@ def _filled(run: Run, data, matrix, empty_cells: str):
 
 def _read_orthologs(path: str) -> dict[str, str]:
     """Mouse symbol to human symbol."""
+    import zlib
+
     import pandas as pd
 
     if not Path(path).is_file():
@@ -212,7 +214,7 @@ def _read_orthologs(path: str) -> dict[str, str]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return dict(zip(table["mouse"], table["human"], strict=True))
-    except (ValueError, KeyError, OSError, EOFError):
+    except (ValueError, KeyError, OSError, EOFError, zlib.error):
         raise InputError(
             path, "not a table with the columns mouse and human", "give CSV, also gzipped"
         ) from None

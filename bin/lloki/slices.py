@@ -7,7 +7,7 @@ import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anndata as ad
@@ -27,6 +27,7 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
         data = ad.read_h5ad(path)
     _check_indices(data, path)
     check_names(data, path)
+    _check_notes(data, path)
     return data
 
 
@@ -76,11 +77,24 @@ def _check_indices(data: ad.AnnData, path: Path) -> None:
             check_sparse(matrix, path)
 
 
+def _check_notes(data: ad.AnnData, path: str | Path) -> None:
+    """InputError unless uns['lloki'], where it is, holds notes as `record` writes them."""
+    notes = data.uns.get("lloki", {})
+    stages = ("prepare_slice", "embedding", "align")
+    right = isinstance(notes, Mapping) and all(
+        isinstance(notes.get(name, {}), Mapping) for name in stages
+    )
+    if not right:
+        raise InputError(path, "uns['lloki'] is not what a stage wrote", "make the file again")
+
+
 def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
     """InputError unless the indices of a CSR or CSC matrix lie within its shape."""
     try:
-        matrix.check_format(full_check=True)
-    except (ValueError, TypeError, AttributeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of indices that are no whole numbers
+            matrix.check_format(full_check=True)
+    except (ValueError, TypeError, AttributeError, UserWarning) as error:
         fact = f"a sparse matrix in it is damaged ({error})"
         raise InputError(where, fact, "make it or copy it again") from None
 
@@ -310,6 +324,7 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
             data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
         shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
     check_names(data, path)
+    _check_notes(data, path)
     if shape is None:
         raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
     return data, shape

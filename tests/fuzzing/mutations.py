@@ -263,7 +263,7 @@ def h5_replace(path: Path, random: Random) -> None:
     """A dataset of another shape, length or type."""
     with h5py.File(path, "r+") as file:
         node = _one(_nodes(file, h5py.Dataset), random)
-        name, attributes = node.name, dict(node.attrs)
+        name, attributes, kind = node.name, dict(node.attrs), node.dtype
         values = node[()]
         choice = random.integers(6)
         if choice == 0:
@@ -279,7 +279,7 @@ def h5_replace(path: Path, random: Random) -> None:
         else:
             new = np.arange(np.size(values), dtype=np.int8) - 5
         del file[name]
-        file[name] = new
+        file.create_dataset(name, data=new, dtype=kind if new.dtype == object else None)
         file[name].attrs.update(attributes)
 
 

@@ -243,6 +243,24 @@ def test_a_sparse_matrix_that_points_outside_itself_is_refused(tmp_path, value):
         slices.read_h5ad(tmp_path / "a.h5ad")
 
 
+@pytest.mark.filterwarnings("error")
+def test_indices_that_are_no_whole_numbers_are_damage():
+    matrix = sp.csr_matrix(np.eye(3, dtype=np.float32))
+    matrix.indptr = matrix.indptr.astype(np.float64)
+    with pytest.raises(InputError, match="a sparse matrix in it is damaged"):
+        slices.check_sparse(matrix, "a.h5ad")
+
+
+@pytest.mark.parametrize("notes", [np.eye(2), {"embedding": "mosaic"}])
+def test_notes_of_another_kind_are_refused(notes, tmp_path):
+    data = ad.AnnData(np.eye(2, dtype=np.float32), uns={"lloki": notes})
+    data.obsm["X_lloki_fp"] = np.eye(2, dtype=np.float32)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    for read in (slices.read_h5ad, lambda path: slices.read_cells(path, "X_lloki_fp")):
+        with pytest.raises(InputError, match="not what a stage wrote"):
+            read(tmp_path / "a.h5ad")
+
+
 @pytest.mark.parametrize(("numbers", "raised"), [(1 << 10, MemoryError), (1 << 60, InputError)])
 def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_path, monkeypatch):
     path = tmp_path / "a.h5ad"
