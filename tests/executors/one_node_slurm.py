@@ -8,7 +8,6 @@ import tempfile
 import time
 from pathlib import Path
 
-PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "scancel")
 CONFIG = """\
 ClusterName=one
 SlurmctldHost=localhost
