@@ -171,7 +171,7 @@ def _embeddings(
     data, path: str, asked: tuple[str, ...], baseline: str, added: list[str], run: Run
 ) -> list[str]:
     """The keys to score; every one is there and finite. A baseline may be missing: a warning."""
-    import numpy as np
+    from lloki import slices
 
     asked = tuple(dict.fromkeys(asked)) or tuple(key for key in DEFAULT if key in data.obsm)
     asked = tuple(dict.fromkeys([*asked, *added]))
@@ -182,8 +182,7 @@ def _embeddings(
         if key not in data.obsm:
             have = ", ".join(data.obsm) or "none"
             raise InputError(path, f"obsm[{key!r}] is missing", f"it has: {have}")
-        if not np.isfinite(data.obsm[key]).all():
-            raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
+        slices.check_embedding(data.obsm[key], path, key)
     if baseline not in data.obsm:
         run.warn(f"there is no {baseline} to compare with: PCR comparison is left out")
     return wanted

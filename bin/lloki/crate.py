@@ -24,6 +24,7 @@ PROFILES = (
     CRATES[1],
 )
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
+COMPUTATION = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 WORKFLOW = "pipeline_info/main.nf"
 
 
@@ -47,6 +48,7 @@ def describe(record: dict, results: Sequence[str | Path]) -> dict:
         "@id": "#run",
         "@type": "CreateAction",
         "name": f"Run of {name} {version}",
+        "description": f"{len(results)} files of results, from {len(inputs)} inputs",
         "instrument": {"@id": WORKFLOW},
         "object": _refer([*inputs.values(), *values]),
         "result": _refer(files),
@@ -57,6 +59,8 @@ def describe(record: dict, results: Sequence[str | Path]) -> dict:
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         "name": name,
         "version": version,
+        "encodingFormat": "text/plain",
+        "conformsTo": {"@id": COMPUTATION},
         "programmingLanguage": {"@id": "#nextflow"},
         "input": _refer(formal),
     }
@@ -73,11 +77,17 @@ def describe(record: dict, results: Sequence[str | Path]) -> dict:
         "name": f"Slices integrated by {name}",
         "description": "Slices of spatial transcriptomics in one embedding, with a report",
         "datePublished": ended,
-        "license": "The licence of the data that went in",
+        "license": {"@id": "#licence"},
         "conformsTo": _refer([{"@id": profile} for profile in PROFILES]),
         "mainEntity": {"@id": WORKFLOW},
         "mentions": {"@id": "#run"},
         "hasPart": _refer([workflow, *files]),
+    }
+    licence = {
+        "@id": "#licence",
+        "@type": "CreativeWork",
+        "name": "The licence of the data that went in",
+        "description": "Results may be used as the data may from which they were computed",
     }
     metadata = {
         "@id": "ro-crate-metadata.json",
@@ -86,7 +96,7 @@ def describe(record: dict, results: Sequence[str | Path]) -> dict:
         "conformsTo": _refer([{"@id": crate} for crate in CRATES]),
     }
     profiles = [{"@id": profile, "@type": "CreativeWork", "name": profile} for profile in PROFILES]
-    graph = [metadata, root, workflow, language, action, *files, *inputs.values(), *values]
+    graph = [metadata, root, licence, workflow, language, action, *files, *inputs.values(), *values]
     return {"@context": CONTEXT, "@graph": graph + formal + profiles}
 
 

@@ -208,10 +208,13 @@ def load(folder: Path) -> MosaicModel:
         raise ValueError("config.json is damaged") from None
     except SafetensorError as error:
         raise ValueError(f"loadings.safetensors is damaged: {error}") from None
-    genes = np.array(config["genes"], dtype=str)
-    if len(genes) != len(loadings):
-        raise ValueError(f"{len(genes)} genes for {len(loadings)} loadings")
-    return MosaicModel(genes, loadings, float(config["ridge"]))
+    try:
+        genes, ridge = np.array(config["genes"], dtype=str), float(config["ridge"])
+    except TypeError:
+        raise ValueError("config.json is damaged") from None
+    if loadings.ndim != 2 or genes.shape != loadings.shape[:1]:
+        raise ValueError(f"{genes.size} genes for {len(loadings)} loadings")
+    return MosaicModel(genes, loadings, ridge)
 
 
 def _projection(loadings: np.ndarray, ridge: float) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from lloki import hdf5
 from lloki.cli import InputError
 from lloki.genes import match_keys
 
@@ -39,7 +40,10 @@ def _reading(path: str | Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            hdf5.check(Path(path))
             yield
+    except InputError:
+        raise
     except Exception as error:
         if isinstance(error, MemoryError) and not _asks_too_much(error, path):
             raise
@@ -116,8 +120,7 @@ def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
     if matrix is None or 0 in matrix.shape:
         raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
     matrix = sp.csr_matrix(matrix, dtype=np.float32)
-    if not np.isfinite(matrix.data).all():
-        raise InputError(where, "the expression has NaN or infinite values", "replace or drop them")
+    check_values(matrix.data, where, "the expression")
     if (matrix.data < 0).any():
         raise InputError(
             where, "the expression has negative values", "give raw counts or log-normalised values"
@@ -139,9 +142,25 @@ def check_coordinates(coordinates: object, where: object) -> np.ndarray:
         raise InputError(
             where, f"obsm['spatial'] has shape {coordinates.shape}", "give 2 or 3 columns"
         )
-    if not np.isfinite(coordinates).all():
-        raise InputError(where, "obsm['spatial'] has NaN or infinite values", "drop those cells")
+    check_values(coordinates, where, "obsm['spatial']")
     return coordinates
+
+
+def check_values(values: np.ndarray, where: object, what: str) -> None:
+    """InputError unless values are finite and so small that float32 holds sums of their squares."""
+    most = max(values.max(initial=0), -values.min(initial=0))  # a copy less than of np.abs
+    if most <= LARGEST:
+        return
+    fact = f"values of {most:.3g}" if np.isfinite(values).all() else "NaN or infinite values"
+    raise InputError(where, f"{what} has {fact}", "replace them, or drop those cells")
+
+
+def check_embedding(values: object, where: object, key: str) -> None:
+    """InputError unless obsm[key] is an array n × d of numbers that `check_values` takes."""
+    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 2
+    if not numbers:
+        raise InputError(where, f"obsm[{key!r}] is no array of numbers", "make it again")
+    check_values(values, where, f"obsm[{key!r}]")
 
 
 def is_counts(matrix: sp.csr_matrix) -> bool:
@@ -161,6 +180,7 @@ def scale_to_one(counts: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix(counts / counts.data.max(), dtype=np.float32)
 
 
+LARGEST = 1e15
 NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
 NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
 
@@ -190,8 +210,7 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
         var=pd.DataFrame(index=table.columns.astype(str)),
     )
     places = places.loc[table.index].to_numpy(dtype=np.float64)
-    if not np.isfinite(places).all():
-        raise InputError(coordinates, "it has NaN or infinite values", "drop those cells")
+    check_values(places, coordinates, "it")
     data.obsm["spatial"] = places
     return data
 
@@ -308,8 +327,7 @@ def read_embedding(path: str | Path, *keys: str) -> ad.AnnData:
     for key in keys:
         if key not in data.obsm:
             raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
-        if not np.isfinite(data.obsm[key]).all():
-            raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
+        check_embedding(data.obsm[key], path, key)
     return data
 
 
@@ -339,8 +357,7 @@ def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[n
         values = file[f"obsm/{key}"]
         for start in range(0, len(values), rows):
             block = np.asarray(values[start : start + rows], dtype=np.float32)
-            if not np.isfinite(block).all():
-                raise InputError(path, f"obsm[{key!r}] has NaN or infinite values", "make it again")
+            check_embedding(block, path, key)
             yield block
 
 

@@ -1,5 +1,7 @@
 """The mosaic model against a plain computation over the cells."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -158,6 +160,11 @@ def test_a_model_comes_back_from_its_folder(tmp_path):
     mosaic.save(model, tmp_path, seed=0)
     again = mosaic.load(tmp_path)
     assert (again.loadings == model.loadings).all() and (again.genes == model.genes).all()
+    config = json.loads((tmp_path / "config.json").read_text())
+    for broken in ([], {**config, "ridge": None}, {**config, "genes": ["a"]}):
+        (tmp_path / "config.json").write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=r"damaged|1 genes for"):
+            mosaic.load(tmp_path)
     (tmp_path / "loadings.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="damaged"):
         mosaic.load(tmp_path)

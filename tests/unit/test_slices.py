@@ -92,7 +92,12 @@ def test_stored_zeros_are_no_counts():
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (-1, "negative values")],
+    [
+        (np.nan, "NaN or infinite"),
+        (np.inf, "NaN or infinite"),
+        (1e30, "values of 1e"),
+        (-1, "negative values"),
+    ],
 )
 @pytest.mark.parametrize("normalized", [False, True])
 def test_impossible_values_are_refused(value, words, normalized):
@@ -123,6 +128,7 @@ def test_what_looks_normalised_is_refused_unless_said_so():
         (np.ones((3, 1)), "shape \\(3, 1\\)"),
         (np.ones((3, 4)), "shape \\(3, 4\\)"),
         (np.array([[1, 2], [np.nan, 1], [1, 1]]), "NaN or infinite"),
+        (np.array([[1, 2], [-1e200, 1], [1, 1]]), "values of 1e"),
         (np.array([["a", "b"]] * 3), "no numbers"),
     ],
 )
@@ -197,6 +203,11 @@ def test_embeddings_are_checked_key_by_key(tmp_path):
     data.write_h5ad(tmp_path / "a.h5ad")
     with pytest.raises(InputError, match=r"obsm\['X_one'\] has NaN"):
         slices.read_embedding(tmp_path / "a.h5ad", "X_one")
+    for value in (sp.csr_matrix(np.eye(2)), np.array([["a"], ["b"]])):
+        data.obsm["X_one"] = value
+        data.write_h5ad(tmp_path / "a.h5ad")
+        with pytest.raises(InputError, match=r"obsm\['X_one'\] is no array of numbers"):
+            slices.read_embedding(tmp_path / "a.h5ad", "X_one")
 
 
 def test_a_reference_is_normalised_once(tmp_path):
@@ -271,6 +282,6 @@ def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_pat
         error.shape, error.dtype = (numbers,), np.dtype(np.float32)
         raise error
 
-    monkeypatch.setattr(ad, "read_h5ad", read)
+    monkeypatch.setattr(slices.hdf5, "check", read)
     with pytest.raises(raised):
         slices.read_h5ad(path)
