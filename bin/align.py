@@ -27,7 +27,8 @@ LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
     "--neighborhood",
     type=click.IntRange(0),
     default=15,
-    help="Cells around a cell whose mean embedding stands for it (0: the cell alone).",
+    help="Cells whose mean embedding stands for a cell, beside that of a fifth of them "
+    "(0: the cell alone).",
 )
 @click.option(
     "--tolerance",

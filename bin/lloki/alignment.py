@@ -1,7 +1,7 @@
 """Slice alignment: landmarks by mutual neighbours, a rigid motion over them, and a test of chance.
 
 Landmarks are noisy: a cell of a kind meets any cell of that kind. Two things make them useful:
-cells are compared by the mean embedding of their surroundings, and the motion is the one that most
+cells are compared by the mean embeddings of their surroundings, and the motion is the one that most
 landmarks agree on, not their mean. Then the arrangement has to beat chance. A motion that does is
 refined on all cells (see `refinement`).
 """
@@ -34,6 +34,7 @@ MIN_LANDMARKS = 10
 MAX_LANDMARKS = 2000  # in the search for a motion; more do not change it
 MAX_CELLS = 20_000  # of a slice, in the search for landmarks
 TOLERANCE = 0.3  # of the smaller slice's extent: how far apart landmarks that agree may lie
+NARROW = 5  # how many times fewer cells the near surroundings have than the wide ones
 KINDS = 8  # kinds of surroundings that are turned apart in the test of chance
 PULL = 0.03  # mean cosine that a move by the tolerance must gain in the last refinement
 ALPHA = 0.01  # a motion counts when chance does as well at most this often
@@ -129,7 +130,7 @@ def align(
 ) -> Alignment:
     """Lay one slice on another; each is (embedding n × p, coordinates n × d in micrometres).
 
-    Landmarks are mutual nearest `neighbors` of the mean embeddings over `neighborhood` cells. The
+    Landmarks are mutual nearest `neighbors` by their `surroundings` of `neighborhood` cells. The
     motion is the identity, with a reason, where too few landmarks are found or agree, where they
     lie on one line, or where chance does as well (see `chance_scores`; `chance_runs` of them). With
     `plain`: the paper's landmarks between single cells and one Kabsch fit over all, untested.
@@ -190,7 +191,7 @@ def _refined(fit: Fit, around, moving, fixed, pairs, reach: float, rng, scale: b
 def landmarks(
     moving: np.ndarray, fixed: np.ndarray, neighbors: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks between two slices (m × 2 rows), and what their surroundings look like (m × 2p).
+    """Landmarks between two slices (m × 2 rows), and what lies around them (m × 2p).
 
     moving, fixed: surroundings of the cells, n × p. Of a slice with more than MAX_CELLS cells,
     that many are drawn.
@@ -211,19 +212,24 @@ def _cells(pairs: np.ndarray) -> int:
 
 
 def surroundings(embedding: np.ndarray, coordinates: np.ndarray, neighbors: int) -> np.ndarray:
-    """Each cell's mean embedding over itself and its nearest `neighbors` cells in space, unit rows.
+    """What lies around each cell, unit rows n × 2p float32: mean embeddings near it and wider.
 
-    embedding n × p, coordinates n × d, result n × p float32. The slice's mean is taken off first:
-    what all its cells have in common says nothing about place. With 0 neighbours the embedding
-    stays as it is, but for the length of its rows.
+    embedding n × p, coordinates n × d. Wider: over itself and its nearest `neighbors` cells in
+    space, which tells regions; near: over a fifth of them, which tells places within one. The
+    slice's mean is taken off first: what all its cells have in common says nothing about place.
+    With 0 neighbours the embedding stays as it is, n × p, but for the length of its rows.
     """
     if neighbors == 0:
         return unit_rows(embedding)
     count = min(neighbors + 1, len(coordinates))
     _, near = cKDTree(coordinates).query(coordinates, range(1, count + 1))
     embedding = embedding - embedding.mean(axis=0)
-    # One neighbour at a time: no array of n × neighbors × p.
-    return unit_rows(sum(embedding[column] for column in near.T))
+    scales = []
+    for width in (max(neighbors // NARROW, 1), neighbors):
+        # One neighbour at a time: no array of n × neighbors × p.
+        total = sum(embedding[column] for column in near.T[: width + 1])
+        scales.append(unit_rows(total) / np.float32(np.sqrt(2)))
+    return np.hstack(scales)
 
 
 def kinds(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -125,16 +125,20 @@ def test_plain_is_one_fit_over_pairs_of_single_cells():
     np.testing.assert_array_equal(found.motion.rotation, expected.motion.rotation)
 
 
-def test_surroundings_are_means_over_the_nearest_cells():
+def test_surroundings_are_means_over_few_and_over_many_of_the_nearest_cells():
     rng = np.random.default_rng(0)
     embedding, xy = rng.normal(size=(50, 6)) + 3, rng.uniform(size=(50, 2))
-    near = np.argsort(cdist(xy, xy), axis=1)[:, :5]
-    mean = (embedding - embedding.mean(0))[near].mean(axis=1)
-    expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    np.testing.assert_allclose(alignment.surroundings(embedding, xy, 4), expected, atol=1e-5)
+    order = np.argsort(cdist(xy, xy), axis=1)
+    parts = []
+    for count in (3, 11):  # the cell itself, and 2 or 10 others
+        mean = (embedding - embedding.mean(0))[order[:, :count]].mean(axis=1)
+        parts.append(mean / np.linalg.norm(mean, axis=1, keepdims=True))
+    expected = np.hstack(parts) / np.sqrt(2)
+    np.testing.assert_allclose(alignment.surroundings(embedding, xy, 10), expected, atol=1e-5)
     alone = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     np.testing.assert_allclose(alignment.surroundings(embedding, xy, 0), alone, atol=1e-6)
-    assert alignment.surroundings(embedding, xy, 500).shape == (50, 6)
+    for neighbors in (1, 500):
+        assert alignment.surroundings(embedding, xy, neighbors).shape == (50, 12)
 
 
 @pytest.mark.parametrize(
