@@ -15,6 +15,9 @@ from lloki.cli import InputError, Run, stage
 
 CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml"
 
+NUMBER = (int, float)
+NUMERIC = ("value", "pearson")  # columns that are drawn
+
 
 @stage("report")
 @click.option("--input", required=True, multiple=True, help="JSON of a stage; repeatable.")
@@ -115,8 +118,9 @@ def _multiqc(folder: Path, output: Path, config: str, title: str, order: list[st
 def _record(path: str) -> dict:
     """A stage's JSON; one without a stage goes by the name of its file."""
     record = _mapping(path)
-    warnings = record.get("warnings", [])
-    if not isinstance(warnings, list) or not isinstance(record.get("parameters", {}), dict):
+    kinds = {"warnings": list, "parameters": dict, "seconds": NUMBER, "peak_memory_mb": NUMBER}
+    right = all(isinstance(record[key], kind) for key, kind in kinds.items() if key in record)
+    if not right:
         raise InputError(
             path, "it is not the record of a stage", "give the file that a stage wrote"
         )
@@ -163,6 +167,9 @@ def _table(path: str | None, *columns: str):
             raise InputError(
                 path, f"it has no column {column!r}", "give the CSV that a stage wrote"
             )
+        if column in NUMERIC and len(table) and table[column].dtype.kind not in "iuf":
+            fact = f"column {column!r} holds values that are no numbers"
+            raise InputError(path, fact, "give the CSV that a stage wrote")
     return table
 
 

@@ -204,8 +204,10 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
             f"cell {missing[0]!r} of {Path(counts).name} has no coordinates",
             "both tables need the same cell names in their first column",
         )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        values = table.to_numpy(dtype=np.float32)
     data = ad.AnnData(
-        sp.csr_matrix(table.to_numpy(dtype=np.float32)),
+        sp.csr_matrix(values),
         obs=pd.DataFrame(index=table.index.astype(str)),
         var=pd.DataFrame(index=table.columns.astype(str)),
     )

@@ -148,6 +148,7 @@ def test_what_users_get_wrong(folder, tmp_path):
     wrong("--history", bad, text="", words=("bad", "not a readable table"))
     wrong("--history", bad, text="epoch,total\n1,nan\n", words=("bad", "'total'", "no numbers"))
     wrong("--history", bad, text="epoch,total\none,1\n", words=("bad", "'epoch'", "no numbers"))
+    wrong("--metrics", bad, text="embedding,metric,value\na,b,c\n", words=("'value'", "no numbers"))
     wrong("--transforms", bad, text="sample\nx\n", words=("bad", "'reference'"))
     wrong("--versions", bad, text="- a\n- b\n", words=("bad", "names and values"))
     wrong("--versions", bad, text="a: [", words=("bad", "not readable"))
@@ -156,6 +157,9 @@ def test_what_users_get_wrong(folder, tmp_path):
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     wrong("--input", broken, words=("broken.json", "not readable"))
+    for record in ({"seconds": None}, {"peak_memory_mb": {}}, {"warnings": "none"}):
+        broken.write_text(json.dumps(record))
+        wrong("--input", broken, words=("broken.json", "not the record of a stage"))
     for change, word in (
         (lambda d: d.obs.pop("technology"), "'technology'"),
         (lambda d: d.obsm.pop("X_lloki"), "X_lloki"),
