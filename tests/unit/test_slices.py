@@ -287,7 +287,7 @@ def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_pat
         slices.read_h5ad(path)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_counts_of_a_table_that_no_float_holds_become_infinite(tmp_path):
     (tmp_path / "counts.csv").write_text("cell,A\na,1\nb,1e300\n")
     (tmp_path / "places.csv").write_text("cell,x,y\na,0,0\nb,1,1\n")
