@@ -94,10 +94,10 @@ def run_stages(path, atlas, keep, neighbors, sigma, symmetric, release):
     """The prepared slice, and its expression at each of STAGES."""
     from support import steps
 
-    from lloki import genes, propagation, slices, sparsity
+    from lloki import checks, genes, propagation, slices, sparsity
 
     data, name = slices.read_h5ad(path), Path(path).stem
-    data.X = slices.check_matrix(data.X, name)
+    data.X = checks.check_matrix(data.X, name)
     if keep < 1:
         reference = sparsity.sparsity(data.X)
         data.X = steps.thinned(data.X, keep)

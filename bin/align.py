@@ -102,12 +102,12 @@ def main(
 
 def _read(paths) -> dict:
     """The slices by sample; InputError where they do not belong together."""
-    from lloki import slices
+    from lloki import checks, slices
 
     parts = {}
     for path in paths:
         part = slices.read_embedding(path, "X_lloki")
-        part.obsm["spatial"] = slices.check_coordinates(part.obsm.get("spatial"), path)
+        part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
         sample = slices.sample_name(part, path)
         if sample in parts:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")

@@ -171,7 +171,7 @@ def _embeddings(
     data, path: str, asked: tuple[str, ...], baseline: str, added: list[str], run: Run
 ) -> list[str]:
     """The keys to score; every one is there and finite. A baseline may be missing: a warning."""
-    from lloki import slices
+    from lloki import checks
 
     asked = tuple(dict.fromkeys(asked)) or tuple(key for key in DEFAULT if key in data.obsm)
     asked = tuple(dict.fromkeys([*asked, *added]))
@@ -182,7 +182,7 @@ def _embeddings(
         if key not in data.obsm:
             have = ", ".join(data.obsm) or "none"
             raise InputError(path, f"obsm[{key!r}] is missing", f"it has: {have}")
-        slices.check_embedding(data.obsm[key], path, key)
+        checks.check_embedding(data.obsm[key], path, key)
     if baseline not in data.obsm:
         run.warn(f"there is no {baseline} to compare with: PCR comparison is left out")
     return wanted

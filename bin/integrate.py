@@ -88,7 +88,7 @@ def _with_shared_genes(obs, expressed: list):
 
 def _embedded(paths: tuple[str, ...]) -> dict:
     """The embedded slices by sample, all of one width."""
-    from lloki import slices
+    from lloki import checks, slices
 
     found: dict = {}
     for path in paths:
@@ -96,7 +96,7 @@ def _embedded(paths: tuple[str, ...]) -> dict:
         sample = slices.sample_name(data, path)
         if sample in found:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
-        slices.check_coordinates(data.obsm.get("spatial"), path)
+        checks.check_coordinates(data.obsm.get("spatial"), path)
         for key in EMBEDDINGS:
             width = data.obsm[key].shape[1]
             for other, known in found.items():

@@ -47,7 +47,7 @@ def main(
     label_key,
 ) -> None:
     """Read a slice in any accepted form and write it as every later stage reads it."""
-    from lloki import slices
+    from lloki import slices, tables
 
     if ":" in sample or "/" in sample:
         raise InputError(f"--sample {sample}", "a name may not hold ':' or '/'", "choose another")
@@ -57,7 +57,7 @@ def main(
     if not 0 < spatial_unit_um < float("inf"):
         raise InputError("--spatial-unit-um", f"{spatial_unit_um} is no positive number", "mend it")
     if coordinates or Path(input).is_dir() or _is_table(input):
-        data = slices.read_tables(*_tables(Path(input), coordinates))
+        data = tables.read_tables(*_tables(Path(input), coordinates))
     else:
         data = slices.read_h5ad(input)
     for key in label_key:

@@ -169,14 +169,14 @@ def _read_graph(path: str, data, source: str, weights: str):
     import numpy as np
     import scipy.sparse as sp
 
-    from lloki import slices
+    from lloki import checks
     from lloki.graph import averaging
 
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     try:
         loaded = sp.load_npz(path)
-        slices.check_sparse(loaded, path)
+        checks.check_sparse(loaded, path)
         graph = sp.csr_matrix(loaded, dtype=np.float32)
     except InputError:
         raise

@@ -3,7 +3,6 @@
 
 import csv
 import json
-import os
 import sys
 import tempfile
 import time
@@ -72,7 +71,7 @@ def main(
     from lloki.device import choose_device, device_name
 
     where = choose_device(device)
-    rank = _join_processes(where)
+    rank = training.join_processes(where)
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
         data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
         tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]
@@ -91,7 +90,7 @@ def main(
             run, trainer, Path(checkpoint or f"{output.rstrip('/')}.checkpoint"),
             checkpoint_seconds, rank, {**run.options, "input": inputs, "expression": []},
         )  # fmt: skip
-    _leave_processes()
+    training.leave_processes()
     if rank:
         sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
@@ -157,28 +156,6 @@ def _write(run: Run, output: str, trainer, names: list, embedder: str) -> None:
                 {"epoch": r["epoch"], **{k: round(v, 6) for k, v in r.items() if k != "epoch"}}
                 for r in history
             )
-
-
-def _join_processes(where) -> int:
-    """This process's number among those that torchrun started, 0 without it."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return 0
-    import torch
-    import torch.distributed as dist
-
-    if where.type == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    return dist.get_rank()
-
-
-def _leave_processes() -> None:
-    """Waits for the others: whoever goes first would close their connections."""
-    import torch.distributed as dist
-
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
 
 
 def _neighbours(

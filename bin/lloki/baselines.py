@@ -28,9 +28,9 @@ import scipy.io
 import scipy.sparse as sp
 
 from lloki import integration
+from lloki.checks import check_matrix
 from lloki.cli import InputError, Run, stage
 from lloki.integration import BASELINE, NAMES
-from lloki.slices import check_matrix
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
 TABLE = Path(__file__).with_name("baselines.csv")

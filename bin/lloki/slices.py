@@ -6,17 +6,22 @@ import contextlib
 import hashlib
 import math
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anndata as ad
 import h5py
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from lloki import hdf5
+from lloki.checks import (
+    check_coordinates,
+    check_embedding,
+    check_matrix,
+    check_names,
+    check_sparse,
+)
 from lloki.cli import InputError
 from lloki.genes import match_keys
 
@@ -60,18 +65,6 @@ def _asks_too_much(error: MemoryError, path: str | Path) -> bool:
     return math.prod(shape) * dtype.itemsize > 1100 * Path(path).stat().st_size
 
 
-def check_names(data: ad.AnnData, path: object) -> None:
-    """InputError if there are no cells, or if cells or genes share a name."""
-    if data.n_obs == 0:
-        raise InputError(path, "it holds no cells", "leave this sample out")
-    for names, what in ((data.obs_names, "cell"), (data.var_names, "gene")):
-        if not names.is_unique:
-            name = names[names.duplicated()][0]
-            raise InputError(
-                path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
-            )
-
-
 def _check_indices(data: ad.AnnData, path: Path) -> None:
     """InputError where a sparse matrix points outside itself: SciPy would read foreign memory."""
     raw = [] if data.raw is None else [data.raw.X]
@@ -92,17 +85,6 @@ def _check_notes(data: ad.AnnData, path: str | Path) -> None:
         raise InputError(path, "uns['lloki'] is not what a stage wrote", "make the file again")
 
 
-def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
-    """InputError unless the indices of a CSR or CSC matrix lie within its shape."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of indices that are no whole numbers
-            matrix.check_format(full_check=True)
-    except (ValueError, TypeError, AttributeError, UserWarning) as error:
-        fact = f"a sparse matrix in it is damaged ({error})"
-        raise InputError(where, fact, "make it or copy it again") from None
-
-
 def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
     """Read a file with expression: X becomes CSR float32, checked to be finite and not negative.
 
@@ -113,54 +95,6 @@ def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
     if spatial:
         data.obsm["spatial"] = check_coordinates(data.obsm.get("spatial"), path)
     return data
-
-
-def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
-    """The matrix as CSR float32 without stored zeros; InputError on NaN or negative values."""
-    if matrix is None or 0 in matrix.shape:
-        raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
-    matrix = sp.csr_matrix(matrix, dtype=np.float32)
-    check_values(matrix.data, where, "the expression")
-    if (matrix.data < 0).any():
-        raise InputError(
-            where, "the expression has negative values", "give raw counts or log-normalised values"
-        )
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    return matrix
-
-
-def check_coordinates(coordinates: object, where: object) -> np.ndarray:
-    """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite."""
-    if coordinates is None:
-        raise InputError(where, "obsm['spatial'] is missing", "put the cells' coordinates there")
-    try:
-        coordinates = np.asarray(coordinates, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(where, "obsm['spatial'] holds no numbers", "give 2 or 3 columns") from None
-    if coordinates.ndim != 2 or coordinates.shape[1] not in (2, 3):
-        raise InputError(
-            where, f"obsm['spatial'] has shape {coordinates.shape}", "give 2 or 3 columns"
-        )
-    check_values(coordinates, where, "obsm['spatial']")
-    return coordinates
-
-
-def check_values(values: np.ndarray, where: object, what: str) -> None:
-    """InputError unless values are finite and so small that float32 holds sums of their squares."""
-    most = max(values.max(initial=0), -values.min(initial=0))  # a copy less than of np.abs
-    if most <= LARGEST:
-        return
-    fact = f"values of {most:.3g}" if np.isfinite(values).all() else "NaN or infinite values"
-    raise InputError(where, f"{what} has {fact}", "replace them, or drop those cells")
-
-
-def check_embedding(values: object, where: object, key: str) -> None:
-    """InputError unless obsm[key] is an array n × d of numbers that `check_values` takes."""
-    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 2
-    if not numbers:
-        raise InputError(where, f"obsm[{key!r}] is no array of numbers", "make it again")
-    check_values(values, where, f"obsm[{key!r}]")
 
 
 def is_counts(matrix: sp.csr_matrix) -> bool:
@@ -180,67 +114,8 @@ def scale_to_one(counts: sp.csr_matrix) -> sp.csr_matrix:
     return sp.csr_matrix(counts / counts.data.max(), dtype=np.float32)
 
 
-LARGEST = 1e15
 NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
 NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
-
-
-def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
-    """Read a slice from two tables (CSV or TSV, also gzipped), both with cell names first.
-
-    The counts table has one column a gene, the coordinates table two or three columns of numbers.
-    """
-    table, places = _read_table(counts), _read_table(coordinates)
-    if places.shape[1] not in (2, 3):
-        raise InputError(
-            coordinates,
-            f"it has {places.shape[1]} columns of numbers",
-            "leave 2 or 3: x, y (and z)",
-        )
-    missing = table.index.difference(places.index)
-    if len(missing):
-        raise InputError(
-            coordinates,
-            f"cell {missing[0]!r} of {Path(counts).name} has no coordinates",
-            "both tables need the same cell names in their first column",
-        )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        values = table.to_numpy(dtype=np.float32)
-    data = ad.AnnData(
-        sp.csr_matrix(values),
-        obs=pd.DataFrame(index=table.index.astype(str)),
-        var=pd.DataFrame(index=table.columns.astype(str)),
-    )
-    places = places.loc[table.index].to_numpy(dtype=np.float64)
-    check_values(places, coordinates, "it")
-    data.obsm["spatial"] = places
-    return data
-
-
-def _read_table(path: str | Path) -> pd.DataFrame:
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    separator = "\t" if ".tsv" in Path(path).name or ".txt" in Path(path).name else ","
-    try:
-        # The header apart: pandas would rename a second column of a name, and take 007 for 7.
-        header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
-        table = pd.read_csv(
-            path, sep=separator, header=None, skiprows=1, index_col=0, dtype={0: str}
-        )
-        table.index.name = None
-        table.columns = header.to_numpy()[len(header) - table.shape[1] :]  # R leaves out a corner
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise InputError(path, f"not a readable table ({error})", "give CSV or TSV") from None
-    if table.empty:
-        raise InputError(path, "the table has no cells or no columns", "cell names come first")
-    for name, kind in table.dtypes.items():
-        if not pd.api.types.is_numeric_dtype(kind):
-            raise InputError(path, f"column {name!r} is not numeric", "drop or mend that column")
-    for names, what in ((table.index, "cell"), (table.columns, "gene")):
-        if not names.is_unique:
-            name = names[names.duplicated()][0]
-            raise InputError(path, f"{what} name {name!r} occurs more than once", "make it unique")
-    return table
 
 
 def panel_name(technology: str, genes: object) -> str:

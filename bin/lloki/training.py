@@ -251,3 +251,20 @@ def _without_rows(gradient: torch.Tensor, frozen: int) -> torch.Tensor:
     gradient = gradient.clone()
     gradient[:frozen] = 0
     return gradient
+
+
+def join_processes(where: torch.device) -> int:
+    """This process's number among those that torchrun started, 0 without it."""
+    if not dist.is_torchelastic_launched():
+        return 0
+    if where.type == "cuda":
+        torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return dist.get_rank()
+
+
+def leave_processes() -> None:
+    """Waits for the others: whoever goes first would close their connections."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -120,28 +120,6 @@ def test_what_looks_normalised_is_refused_unless_said_so():
         prepare(data)
 
 
-@pytest.mark.parametrize(
-    ("spatial", "words"),
-    [
-        (None, "is missing"),
-        (np.ones(3), "shape"),
-        (np.ones((3, 1)), "shape \\(3, 1\\)"),
-        (np.ones((3, 4)), "shape \\(3, 4\\)"),
-        (np.array([[1, 2], [np.nan, 1], [1, 1]]), "NaN or infinite"),
-        (np.array([[1, 2], [-1e200, 1], [1, 1]]), "values of 1e"),
-        (np.array([["a", "b"]] * 3), "no numbers"),
-    ],
-)
-def test_coordinates_that_are_none(spatial, words):
-    with pytest.raises(InputError, match=words):
-        slices.check_coordinates(spatial, "in.h5ad")
-
-
-def test_coordinates_in_space_and_of_any_number_type():
-    found = slices.check_coordinates(pd.DataFrame(np.ones((3, 3), dtype=np.int32)), "in.h5ad")
-    assert found.shape == (3, 3) and found.dtype == np.float64
-
-
 def test_panels_are_named_by_their_genes_whatever_the_order_or_case():
     name = slices.panel_name("Xenium", ["Gad1", "Slc17a7"])
     assert name == slices.panel_name("Xenium", ["SLC17A7", "GAD1"])
@@ -254,14 +232,6 @@ def test_a_sparse_matrix_that_points_outside_itself_is_refused(tmp_path, value):
         slices.read_h5ad(tmp_path / "a.h5ad")
 
 
-@pytest.mark.filterwarnings("error")
-def test_indices_that_are_no_whole_numbers_are_damage():
-    matrix = sp.csr_matrix(np.eye(3, dtype=np.float32))
-    matrix.indptr = matrix.indptr.astype(np.float64)
-    with pytest.raises(InputError, match="a sparse matrix in it is damaged"):
-        slices.check_sparse(matrix, "a.h5ad")
-
-
 @pytest.mark.parametrize("notes", [np.eye(2), {"embedding": "mosaic"}])
 def test_notes_of_another_kind_are_refused(notes, tmp_path):
     data = ad.AnnData(np.eye(2, dtype=np.float32), uns={"lloki": notes})
@@ -285,11 +255,3 @@ def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_pat
     monkeypatch.setattr(slices.hdf5, "check", read)
     with pytest.raises(raised):
         slices.read_h5ad(path)
-
-
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_counts_of_a_table_that_no_float_holds_become_infinite(tmp_path):
-    (tmp_path / "counts.csv").write_text("cell,A\na,1\nb,1e300\n")
-    (tmp_path / "places.csv").write_text("cell,x,y\na,0,0\nb,1,1\n")
-    data = slices.read_tables(tmp_path / "counts.csv", tmp_path / "places.csv")
-    assert np.isinf(data.X[1, 0])
