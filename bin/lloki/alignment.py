@@ -17,7 +17,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 
 from lloki.neighbours import mutual, unit_rows
-from lloki.refinement import refine
+from lloki.refinement import Likeness, refine
 from lloki.rigid import (
     Fit,
     Motion,
@@ -51,7 +51,7 @@ class Alignment:
     inliers: np.ndarray  # a bool for each landmark
     rmsd: float  # over the inliers, NaN for identity
     tolerance: float
-    score: float
+    score: float  # the largest over all motions, before refinement
     chance: np.ndarray  # the scores that chance reached, one a run
     p: float  # how often chance does as well; NaN untested
 
@@ -133,7 +133,9 @@ def align(
     Landmarks are mutual nearest `neighbors` by their `surroundings` of `neighborhood` cells. The
     motion is the identity, with a reason, where too few landmarks are found or agree, where they
     lie on one line, or where chance does as well (see `chance_scores`; `chance_runs` of them). With
-    `plain`: the paper's landmarks between single cells and one Kabsch fit over all, untested.
+    `mirror` the cells, not the landmarks, tell the hand: landmarks agree from afar, and much tissue
+    has two like sides. With `plain`: the paper's landmarks between single cells and one Kabsch fit
+    over all, untested.
     """
     rng = np.random.default_rng(seed)
     around = [surroundings(*side, 0 if plain else neighborhood) for side in (moving, fixed)]
@@ -144,23 +146,27 @@ def align(
     source, target = moving[1][pairs[:, 0]], fixed[1][pairs[:, 1]]
     reach = tolerance or TOLERANCE * min(extent(moving[1]), extent(fixed[1]))
     hands = {"scale": scale, "mirror": mirror}
-    fit, method, reason, chance, p = None, "identity", "", np.zeros(0), np.nan
+    fit, method, reason, score, chance, p = None, "identity", "", 0.0, np.zeros(0), np.nan
     try:
         if plain:
             fit, method = fit_plain(source, target, **hands), "plain"
+            score = fit.score
         elif (cells := _cells(pairs)) < MIN_LANDMARKS:
             raise Unalignable(f"landmarks join only {cells} cells, {MIN_LANDMARKS} are needed")
         else:
-            fit = fit_robust(source, target, reach, rng, **hands)
+            fits = fit_robust(source, target, reach, rng, **hands)
+            score = fits[0].score
             kind = kinds(features, KINDS, rng)
             chance = chance_scores(source, target, kind, reach, rng, chance_runs, **hands)
-            p = exceedance(fit.score, chance)
+            p = exceedance(score, chance)
             if p > ALPHA:
                 raise Unalignable(f"the landmarks agree no better than by chance (p = {p:.2g})")
-            method, fit = "robust", _refined(fit, around, moving, fixed, pairs, reach, rng, scale)
+            sides = zip(around, (moving[1], fixed[1]), strict=True)
+            method, likeness = "robust", Likeness(*sides, rng)
+            refined = [_refined(fit, likeness, source, target, reach, scale) for fit in fits]
+            fit = max(refined, key=lambda fit: likeness.of(fit.motion))
     except Unalignable as error:
         reason = str(error)
-    score = fit.score if fit else 0.0
     if method == "identity":
         stay, nobody = identity(source.shape[1]), np.zeros(len(pairs), dtype=bool)
         fit = Fit(stay, nobody, np.nan, score)
@@ -169,18 +175,16 @@ def align(
     )
 
 
-def _refined(fit: Fit, around, moving, fixed, pairs, reach: float, rng, scale: bool) -> Fit:
+def _refined(fit: Fit, likeness: Likeness, source, target, reach: float, scale: bool) -> Fit:
     """The fit after `refinement.refine`, unless that loses most of the landmarks that agreed.
 
-    Twice: free, which leaves the place where landmarks of one kind agreed by mistake; then, from
-    the landmarks that agree with that, held near them.
+    Twice: free, which leaves the place where landmarks of one kind agreed by mistake; then held
+    near the landmarks that agree with that.
     """
-    sides = [(features, side[1]) for features, side in zip(around, (moving, fixed), strict=True)]
-    source, target = moving[1][pairs[:, 0]], fixed[1][pairs[:, 1]]
-    motion = refine(fit.motion, *sides, reach, rng)
+    free = motion = refine(fit.motion, likeness, reach)
     with contextlib.suppress(Unalignable):
-        motion = refit(motion, source, target, reach, scale).motion
-    motion = refine(motion, *sides, reach, rng, PULL)
+        motion = refit(free, source, target, reach, scale).motion
+    motion = refine(motion, likeness, reach, PULL, free)
     away = distances(motion, source, target)
     inliers = away < reach
     if inliers.sum() < fit.inliers.sum() / 2:
@@ -269,7 +273,7 @@ def chance_scores(
         turned[:, 0] = np.cos(angle) * flat[:, 0] - np.sin(angle) * flat[:, 1]
         turned[:, 1] = np.sin(angle) * flat[:, 0] + np.cos(angle) * flat[:, 1]
         try:
-            scores.append(fit_robust(source, turned, tolerance, rng, scale, mirror).score)
+            scores.append(fit_robust(source, turned, tolerance, rng, scale, mirror)[0].score)
         except Unalignable:
             scores.append(0.0)
     return np.array(scores)

@@ -106,16 +106,17 @@ def fit_robust(
     rng: np.random.Generator,
     scale: bool = False,
     mirror: bool = False,
-) -> Fit:
+) -> list[Fit]:
     """The motion that most landmarks agree with, within `tolerance`: RANSAC, then trimmed refits.
 
     source, target m × d. The score is Σ max(0, 1 − distance² / tolerance²), which counts the
-    landmarks that agree and prefers close ones. Unalignable when no few landmarks agree on a
-    motion, or those that do lie on one line.
+    landmarks that agree and prefers close ones. With `mirror` the best of each hand, the better
+    one first. Unalignable when no few landmarks agree on a motion, or those that do lie on one
+    line.
     """
-    best, failure = None, Unalignable("no two landmarks agree on a motion")
+    fits, failure = [], Unalignable("no two landmarks agree on a motion")
     for hand in (1.0, -1.0) if mirror else (1.0,):
-        flip = _flip(source.shape[1], hand)
+        flip, best = _flip(source.shape[1], hand), None
         for candidate in _candidates(source * flip, target, tolerance, rng, scale):
             turned = replace(candidate, rotation=candidate.rotation * flip)
             try:
@@ -125,9 +126,10 @@ def fit_robust(
                 continue
             if best is None or fit.score > best.score:
                 best = fit
-    if best is None:
+        fits += [best] if best else []
+    if not fits:
         raise failure
-    return best
+    return sorted(fits, key=lambda fit: -fit.score)
 
 
 def _candidates(source, target, tolerance, rng, scale) -> list[Motion]:

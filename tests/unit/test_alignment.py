@@ -1,5 +1,6 @@
 """Landmarks, the test of chance and whole alignments, on real slices split in two and on none."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -71,6 +72,22 @@ def test_a_turned_over_slice_needs_the_mirror():
     assert np.linalg.norm(found.motion(over[1]) - true, axis=1).mean() < 15
 
 
+def test_cells_not_landmarks_tell_the_hand(monkeypatch):
+    """Where a slice is much the same on both sides, more landmarks may agree with the wrong one."""
+    moving, fixed, _, _ = halves("osmfish")
+    fits_of = alignment.fit_robust
+
+    def misled(*arguments, **more):
+        fits = fits_of(*arguments, **more)
+        return [replace(fit, score=fits[0].score + n) for n, fit in enumerate(fits)][::-1]
+
+    monkeypatch.setattr(alignment, "fit_robust", misled)
+    for turn in (1, -1):
+        over = moving[0], moving[1] * [turn, 1]
+        found = alignment.align(over, fixed, chance_runs=3, mirror=True)
+        assert np.sign(np.linalg.det(found.motion.rotation)) == turn
+
+
 def test_sections_in_space_are_laid_on_each_other():
     (a, xy), (b, uv), _, true = halves("osmfish")
     flat = np.column_stack([xy, np.full(len(xy), 70.0)]), np.column_stack([uv, np.zeros(len(uv))])
@@ -109,7 +126,7 @@ def test_shuffled_landmarks_are_not_enough_of_a_test():
     found = alignment.align(moving, fixed, chance_runs=5)
     rng = np.random.default_rng(0)
     source, target = moving[1][found.pairs[:, 0]], fixed[1][found.pairs[:, 1]]
-    shuffled = alignment.fit_robust(source, rng.permutation(target), found.tolerance, rng)
+    (shuffled,) = alignment.fit_robust(source, rng.permutation(target), found.tolerance, rng)
     assert found.score > 2 * shuffled.score
     assert found.score < found.chance.max() * 1.2
 

@@ -117,10 +117,13 @@ def test_robust_fit_is_exact_among_outliers(seed, d, mirror):
     target = true(source)
     wrong = rng.permutation(200)[:120]
     target[wrong] = target[rng.permutation(wrong)] + rng.normal(scale=50, size=(120, d))
-    fit = fit_robust(source, target, 50.0, rng, mirror=mirror)
+    fits = fit_robust(source, target, 50.0, rng, mirror=mirror)
+    fit = fits[0]
     assert_same(fit.motion, true, atol=1e-3)
     right = np.setdiff1d(np.arange(200), wrong)
     assert fit.inliers[right].all() and fit.inliers.sum() < 110
+    hands = [np.linalg.det(each.motion.rotation) for each in fits]
+    assert len(fits) <= 1 + mirror and len(set(np.sign(hands))) == len(fits)
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -143,7 +146,7 @@ def test_robust_fit_finds_the_scale_and_plain_fit_is_led_astray():
     source, true = points(rng, 300), motion(rng, 2, 1.4)
     target = true(source)
     target[:150] = points(rng, 150) + 4000
-    assert_same(fit_robust(source, target, 40.0, rng, scale=True).motion, true, atol=1e-3)
+    assert_same(fit_robust(source, target, 40.0, rng, scale=True)[0].motion, true, atol=1e-3)
     plain = fit_plain(source, target, scale=True)
     assert plain.inliers.all()
     assert np.linalg.norm(plain.motion(source) - true(source), axis=1).mean() > 300
@@ -154,7 +157,7 @@ def test_robust_fit_averages_noise():
     source, true = points(rng, 1000), motion(rng, 2)
     target = true(source) + rng.normal(scale=30, size=source.shape)
     target[:400] = rng.permutation(target[:400])
-    fit = fit_robust(source, target, 150.0, rng)
+    (fit,) = fit_robust(source, target, 150.0, rng)
     assert np.linalg.norm(fit.motion(source) - true(source), axis=1).max() < 10
     assert fit.rmsd == pytest.approx(30 * np.sqrt(2), rel=0.25)
     distance = np.linalg.norm(fit.motion(source) - target, axis=1)
@@ -175,7 +178,9 @@ def test_robust_fit_refuses_what_no_motion_joins():
 def test_robust_fit_is_the_same_every_time():
     rng = np.random.default_rng(1)
     source, target = points(rng, 300), points(rng, 300)
-    first, second = (fit_robust(source, target, 90.0, np.random.default_rng(7)) for _ in range(2))
+    (first,), (second,) = (
+        fit_robust(source, target, 90.0, np.random.default_rng(7)) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.motion.rotation, second.motion.rotation)
     np.testing.assert_array_equal(first.inliers, second.inliers)
 
