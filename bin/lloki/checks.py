@@ -6,10 +6,12 @@ import warnings
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from lloki.cli import InputError
 
+TEXT = ("string", "empty")
 LARGEST = 1e15  # float32 holds sums of squares of this
 
 
@@ -25,12 +27,25 @@ def check_names(data: ad.AnnData, path: object) -> None:
             )
 
 
+def check_columns(data: ad.AnnData, path: object) -> None:
+    """InputError where a column of obs or var holds neither numbers nor text, nor categories so."""
+    for frame, name in ((data.obs, "obs"), (data.var, "var")):
+        for key, column in frame.items():
+            values = column.cat.categories if hasattr(column, "cat") else column
+            known = values.dtype != object or pd.api.types.infer_dtype(values) in TEXT
+            if not known:
+                fact = f"{name}[{key!r}] holds values that are neither numbers nor text"
+                raise InputError(path, fact, "drop or mend that column")
+
+
 def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
     """InputError unless the indices of a CSR or CSC matrix lie within its shape."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of indices that are no whole numbers
             matrix.check_format(full_check=True)
+        if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # SciPy looks at differences: they wrap
+            raise ValueError("row pointers fall")
     except (ValueError, TypeError, AttributeError, UserWarning) as error:
         fact = f"a sparse matrix in it is damaged ({error})"
         raise InputError(where, fact, "make it or copy it again") from None

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from lloki import hdf5
 from lloki.checks import (
+    check_columns,
     check_coordinates,
     check_embedding,
     check_matrix,
@@ -33,6 +34,7 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
         data = ad.read_h5ad(path)
     _check_indices(data, path)
     check_names(data, path)
+    check_columns(data, path)
     _check_notes(data, path)
     return data
 
@@ -219,6 +221,7 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
             data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
         shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
     check_names(data, path)
+    check_columns(data, path)
     _check_notes(data, path)
     if shape is None:
         raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")

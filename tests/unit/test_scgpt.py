@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scgpt_checkpoint import write_checkpoint
 
 from lloki.cli import InputError
-from lloki.scgpt import tokens
+from lloki.scgpt import checkpoint, tokens
 from lloki.scgpt.checkpoint import canonical, read_checkpoint
 from lloki.scgpt.encoder import Encoder, embed
 
@@ -444,3 +444,15 @@ def test_checkpoint_saved_in_the_format_before_zip(tmp_path, folder):
 def test_names_of_flash_attention():
     assert canonical("a.self_attn._impl.Wqkv.bias") == "a.self_attn.in_proj_bias"
     assert canonical("encoder.embedding.weight") == "encoder.embedding.weight"
+
+
+@pytest.mark.parametrize(("room", "raised"), [(True, InputError), (False, MemoryError)])
+def test_too_little_memory_is_told_from_a_damaged_length(folder, monkeypatch, room, raised):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", fail)
+    if not room:
+        monkeypatch.setattr(checkpoint, "bytearray", fail, raising=False)
+    with pytest.raises(raised):
+        read_checkpoint(folder)

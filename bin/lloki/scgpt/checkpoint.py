@@ -159,10 +159,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except RuntimeError:  # the format before PyTorch 1.6 cannot be mapped
                 state = torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
     except Exception as error:  # PyTorch tells of damage by errors of many kinds
-        reason = str(error).strip().split("\n")[0][:120]
+        if isinstance(error, MemoryError):
+            bytearray(path.stat().st_size)  # room for the whole file: what asked for more is damage
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
         raise InputError(
             path,
             f"not a readable file of tensors ({reason})",
