@@ -3,6 +3,7 @@
 
 import csv
 import json
+import os
 import sys
 import tempfile
 import time
@@ -71,7 +72,8 @@ def main(
     from lloki.device import choose_device, device_name
 
     where = choose_device(device)
-    rank = training.join_processes(where)
+    together = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    rank = training.join_processes(where) if together else 0
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
         data, embedder, embedding = _read(sorted(input), cell_type_key, scratch)
         tokens = [tuple(str(d.obs[c].iloc[0]) for c in ("technology", "panel")) for d in data]

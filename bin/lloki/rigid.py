@@ -126,7 +126,8 @@ def fit_robust(
                 continue
             if best is None or fit.score > best.score:
                 best = fit
-        fits += [best] if best else []
+        if best:
+            fits.append(best)
     if not fits:
         raise failure
     return sorted(fits, key=lambda fit: -fit.score)

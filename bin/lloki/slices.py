@@ -33,9 +33,7 @@ def read_h5ad(path: str | Path) -> ad.AnnData:
     with _reading(path):
         data = ad.read_h5ad(path)
     _check_indices(data, path)
-    check_names(data, path)
-    check_columns(data, path)
-    _check_notes(data, path)
+    _check_cells(data, path)
     return data
 
 
@@ -74,6 +72,13 @@ def _check_indices(data: ad.AnnData, path: Path) -> None:
     for matrix in (data.X, *raw, *(value for mapping in mappings for value in mapping.values())):
         if sp.issparse(matrix):
             check_sparse(matrix, path)
+
+
+def _check_cells(data: ad.AnnData, path: str | Path) -> None:
+    """InputError where names, columns or notes are not what they have to be."""
+    check_names(data, path)
+    check_columns(data, path)
+    _check_notes(data, path)
 
 
 def _check_notes(data: ad.AnnData, path: str | Path) -> None:
@@ -220,9 +225,7 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
         if "uns/lloki" in file:
             data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
         shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
-    check_names(data, path)
-    check_columns(data, path)
-    _check_notes(data, path)
+    _check_cells(data, path)
     if shape is None:
         raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
     return data, shape

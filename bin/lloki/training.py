@@ -254,9 +254,7 @@ def _without_rows(gradient: torch.Tensor, frozen: int) -> torch.Tensor:
 
 
 def join_processes(where: torch.device) -> int:
-    """This process's number among those that torchrun started, 0 without it."""
-    if not dist.is_torchelastic_launched():
-        return 0
+    """This process's number among those that were started together, as by torchrun."""
     if where.type == "cuda":
         torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")

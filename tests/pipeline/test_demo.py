@@ -87,6 +87,7 @@ def test_the_run_is_a_crate_of_files_that_are_there(demo):
                 yield from references(part)
 
     profiles = set(references([entity.get("conformsTo") for entity in entities.values()]))
+    assert all(profile.startswith("https://") for profile in profiles)
     assert set(references(crate["@graph"])) - profiles <= set(entities)
 
 

@@ -1,4 +1,4 @@
-"""What coordinates and sparse matrices have to be."""
+"""What coordinates, columns and sparse matrices have to be."""
 
 import anndata as ad
 import numpy as np
