@@ -4,7 +4,7 @@
  */
 
 include { compared } from './functions/baselines'
-include { check_parameters ; help_text ; parameters_json ; stage } from './functions/parameters'
+include { check_parameters ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
 include { PREPARE_SLICE } from './modules/prepare_slice/main'
@@ -34,34 +34,34 @@ workflow LLOKI {
     // Each slice by itself: graph, target sparsity, propagation, denoising, embedding.
     PREPARE_SLICE(
         samples.map { meta, input, coordinates, _reference -> [meta, input, coordinates] },
-        stage('prepare_slice', ['--label-key': labels]),
+        settings('prepare_slice', ['--label-key': labels]),
     )
     slices = PREPARE_SLICE.out.slice
-    BUILD_GRAPH(slices, stage('build_graph'))
-    OT_SPARSITY(slices.join(references), stage('ot_sparsity'))
-    IMPUTE(slices.join(BUILD_GRAPH.out.graph).join(OT_SPARSITY.out.targets), stage('impute'))
-    BUILD_GRAPH_IMPUTED(IMPUTE.out.imputed, stage('build_graph'))
-    DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH_IMPUTED.out.graph), stage('denoise'))
+    BUILD_GRAPH(slices, settings('build_graph'))
+    OT_SPARSITY(slices.join(references), settings('ot_sparsity'))
+    IMPUTE(slices.join(BUILD_GRAPH.out.graph).join(OT_SPARSITY.out.targets), settings('impute'))
+    BUILD_GRAPH_IMPUTED(IMPUTE.out.imputed, settings('build_graph'))
+    DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH_IMPUTED.out.graph), settings('denoise'))
     EMBED(DENOISE.out.denoised, references, slices, null)
 
     // All slices together: one latent space, one frame of coordinates, one file.
     adapted = params.cae_adapt_from ? file(params.cae_adapt_from) : []
-    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), adapted, stage('train_cae'))
-    INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, stage('infer_cae'))
-    ALIGN(by_sample(INFER_CAE.out.lloki), stage('align'))
-    INTEGRATE(ALIGN.out.lloki, by_sample(slices), stage('integrate'))
+    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), adapted, settings('train_cae'))
+    INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, settings('infer_cae'))
+    ALIGN(by_sample(INFER_CAE.out.lloki), settings('align'))
+    INTEGRATE(ALIGN.out.lloki, by_sample(slices), settings('integrate'))
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     COMPARE(slices, references, BUILD_GRAPH.out.graph, EMBED.out.fp, EMBED.out.model)
     BENCHMARK(
         INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
-        stage('benchmark', ['--label-key': labels.take(1), '--expected': compared()]),
+        settings('benchmark', ['--label-key': labels.take(1), '--expected': compared()]),
     )
 
     alignment_scores = channel.value([])
     others = []
     if (params.benchmark_alignment) {
-        BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), stage('benchmark_alignment', ['--label-key': labels.take(1)]))
+        BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
         alignment_scores = BENCHMARK_ALIGNMENT.out.scores
         others = [BENCHMARK_ALIGNMENT.out]
     }
@@ -78,14 +78,14 @@ workflow LLOKI {
         records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
         TRAIN_CAE.out.history, ALIGN.out.transforms, ALIGN.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
-        file("${projectDir}/assets/multiqc_config.yml"), stage('report', ['--label-key': labels.take(1)]),
+        file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
     results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
         by_name(results), file("${projectDir}/main.nf"),
-        pipeline_facts(), stage('run_record'),
+        pipeline_facts(), settings('run_record'),
     )
 }
 

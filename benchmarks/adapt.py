@@ -37,11 +37,11 @@ def main(paths, reference, label_key, ignore_label, seeds, settings) -> None:
     """Print a row for each batch held out and each way to have it in the embedding."""
     import integration as benchmark
 
-    from lloki import slices
+    from lloki.slices import files
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
     reference = reference or str(DEMO / "reference.h5ad")
-    atlas = slices.read_reference(reference)
+    atlas = files.read_reference(reference)
     cells = [benchmark.prepare(path) for path in paths]
     labels = np.concatenate([benchmark.labels_of(c, label_key, ignore_label) for c in cells])
     more = [f"--{s.replace('_', '-')}" for s in settings]
@@ -87,9 +87,9 @@ class Study:
         self.of_cell = np.repeat(self.batches, [c.n_obs for c in cells])
 
     def write(self, cells, name) -> None:
-        from lloki import slices
+        from lloki.slices import files
 
-        slices.write_h5ad(cells, self.folder / name)
+        files.write_h5ad(cells, self.folder / name)
 
     def embed(self, model, fitted) -> list[Path]:
         """Embeddings of all slices by the mosaic model of some of them, and of the references."""
@@ -118,32 +118,33 @@ class Study:
     def infer(self, embeddings, model) -> np.ndarray:
         """Latent positions of all cells."""
         import infer_cae
-        from lloki import slices
+        from lloki.slices import files
 
         out, latent = self.folder / "out.h5ad", []
         for path in embeddings:
             _run(infer_cae, f"--input={path}", f"--model={model}", f"--output={out}")
-            latent.append(slices.read_embedding(out, "X_lloki").obsm["X_lloki"])
+            latent.append(files.read_embedding(out, "X_lloki").obsm["X_lloki"])
         return np.concatenate(latent)
 
     def unadapted(self, embeddings, model) -> np.ndarray:
         """Latent positions where a batch unknown to the model has the mean of the known vectors."""
         import torch
 
-        from lloki import cae, slices
+        from lloki.integration import cae
+        from lloki.slices import files
 
         network, config = cae.load(model)
         known = ["{technology}, {panel}".format(**b) for b in config["batches"]]
         network, latent = cae.extended(network, len(known) + 1), []
         for path, batch in zip(embeddings, self.batches, strict=True):
-            space = slices.read_embedding(path, "X_lloki_fp").obsm["X_lloki_fp"]
+            space = files.read_embedding(path, "X_lloki_fp").obsm["X_lloki_fp"]
             token = np.full(len(space), known.index(batch) if batch in known else len(known))
             latent.append(cae.encode(network, space, token, torch.device("cpu")))
         return np.concatenate(latent)
 
     def show(self, batch, way, spaces) -> None:
         """One row: means and standard deviations over the seeds."""
-        from lloki import metrics
+        from lloki.scores import metrics
 
         found = []
         for space in spaces:
@@ -154,7 +155,7 @@ class Study:
               zip(mean, deviation, strict=True)), flush=True)  # fmt: skip
 
     def _transfer_to(self, batch, space) -> float:
-        from lloki import metrics
+        from lloki.scores import metrics
 
         known = np.array([label is not None for label in self.labels])
         inside = (self.of_cell == batch)[known]

@@ -149,7 +149,7 @@ def embedded(make, reference, epochs, cache, name) -> dict:
     """A case: both slices with LLOKI embeddings, and the expression of their shared genes."""
     import integration
 
-    from lloki import genes, slices
+    from lloki.slices import files, genes
 
     kept = Path(cache) / f"{name}.pkl" if cache else None
     if kept and kept.exists():
@@ -160,7 +160,7 @@ def embedded(make, reference, epochs, cache, name) -> dict:
             for path, part in zip(paths, make(), strict=True):
                 part.write_h5ad(path)
             cells = [integration.prepare(path) for path in paths]
-        atlases = [slices.read_reference(reference)]
+        atlases = [files.read_reference(reference)]
         propagated = [integration.propagate(part, atlases) for part in cells]
         space = integration.embed(cells, propagated, atlases)
         options = {} if epochs == "auto" else {"epochs": epochs}
@@ -181,12 +181,11 @@ def embedded(make, reference, epochs, cache, name) -> dict:
 
 def methods_of(envs, paste_cells, mirror) -> dict:
     """Each method: a case to the moved places, a list of them where the best is to be kept."""
-    from lloki import alignment
-    from lloki import alignment_baselines as baselines
-    from lloki.baselines import Shared, read_embedding, write
+    from lloki.alignment import baselines, pairwise
+    from lloki.scores.baselines import Shared, read_embedding, write
 
     def lloki(case, plain=False):
-        fit = alignment.align(case["moving"], case["fixed"], plain=plain, mirror=mirror)
+        fit = pairwise.align(case["moving"], case["fixed"], plain=plain, mirror=mirror)
         if fit.method == "identity":
             raise RuntimeError(fit.reason)
         return fit.motion(case["moving"][1])
@@ -232,7 +231,7 @@ def closest_points(moving, fixed, rounds=100):
     """Places of `moving` after fits, again and again, of each to the nearest of `fixed`."""
     from scipy.spatial import cKDTree
 
-    from lloki.rigid import kabsch
+    from lloki.alignment.rigid import kabsch
 
     ground = cKDTree(fixed)
     for _ in range(rounds):
@@ -285,8 +284,8 @@ def known_score(case, found) -> dict:
 
 
 def unknown_score(case, found) -> dict:
-    from lloki import alignment_baselines as baselines
-    from lloki import metrics
+    from lloki.alignment import baselines
+    from lloki.scores import metrics
 
     fixed, scored = case["fixed"][1], {}
     for key, name in zip(case["keys"], ("label_match", "layer_match"), strict=True):
@@ -301,7 +300,7 @@ def unknown_score(case, found) -> dict:
 
 def floor_of(case) -> dict:
     """The mean score over random motions."""
-    from lloki import alignment_baselines as baselines
+    from lloki.alignment import baselines
 
     rng = np.random.default_rng(0)
     places = case["moving"][1], case["fixed"][1]
@@ -335,7 +334,7 @@ def draw(found: pd.DataFrame, path: str) -> None:
     import matplotlib
     import matplotlib.figure
 
-    from lloki import figures
+    from lloki.report import figures
 
     known = found[found["um"].notna()]
     names = list(dict.fromkeys(known["slice"]))

@@ -45,7 +45,7 @@ def main(sizes, dim, slices, steps, search) -> None:
 
 def measure(n: int, dim: int, slices: int, steps: int, search: str) -> None:
     """One row, in a process of its own so that its peak memory is its own."""
-    from lloki.cli import peak_memory_mb
+    from lloki.support.cli import peak_memory_mb
 
     random = np.random.default_rng(0)
     of_slice = np.repeat(np.arange(slices), [len(p) for p in np.array_split(range(n), slices)])
@@ -61,7 +61,7 @@ def measure(n: int, dim: int, slices: int, steps: int, search: str) -> None:
 
 def searched(_random, embedding, of_slice: np.ndarray, _types):
     """Neighbours and pairs as train_cae.py finds them without --slice; seconds, wall and CPU."""
-    from lloki import pairs
+    from lloki.integration import pairs
 
     clock = [(time.perf_counter(), time.process_time())]
     space = pairs.search_space(embedding)
@@ -76,7 +76,7 @@ def searched(_random, embedding, of_slice: np.ndarray, _types):
 
 def partly(random: np.random.Generator, embedding, of_slice: np.ndarray, types: np.ndarray):
     """As `searched`, in the first slice and between the first two; the rest is drawn."""
-    from lloki import pairs
+    from lloki.integration import pairs
 
     near, found, _ = drawn(random, embedding, of_slice, types)
     slices, rows = of_slice[-1] + 1, np.flatnonzero(of_slice == 0)
@@ -94,7 +94,7 @@ def partly(random: np.random.Generator, embedding, of_slice: np.ndarray, types: 
 
 def views_of(space: np.ndarray, of_slice: np.ndarray, near: np.ndarray) -> list:
     """What pairs of each slice are found in."""
-    from lloki import pairs
+    from lloki.integration import pairs
 
     slices = [np.flatnonzero(of_slice == s) for s in range(of_slice[-1] + 1)]
     return [pairs.view(space[rows], rows, near[rows] - rows[0]) for rows in slices]
@@ -104,10 +104,10 @@ def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[st
     """Figures of some steps of training, and of inference on blocks read beforehand."""
     import torch
 
-    from lloki.cae import Architecture, ConditionalAutoencoder, encode
-    from lloki.cli import peak_memory_mb
-    from lloki.storage import blocks
-    from lloki.training import Cells, Trainer, Training, steps_per_epoch
+    from lloki.integration.cae import Architecture, ConditionalAutoencoder, encode
+    from lloki.integration.training import Cells, Trainer, Training, steps_per_epoch
+    from lloki.support.cli import peak_memory_mb
+    from lloki.support.storage import blocks
 
     n, cpu = len(embedding), torch.device("cpu")
     settings = Training(1, 10, 100, 5e-4, 1e-4, 2000, 1, 1, 0)
@@ -135,7 +135,7 @@ def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[st
 
 def synthetic(random: np.random.Generator, of_slice: np.ndarray, dim: int, file):
     """Embeddings of unit length as a memory map of a file, and every cell's type."""
-    from lloki.neighbours import unit_rows
+    from lloki.support.neighbours import unit_rows
 
     n, types = len(of_slice), random.integers(0, TYPES, len(of_slice))
     centres, shifts = random.normal(size=(TYPES, dim)), random.normal(size=(of_slice[-1] + 1, dim))
@@ -152,7 +152,7 @@ def synthetic(random: np.random.Generator, of_slice: np.ndarray, dim: int, file)
 
 def drawn(random: np.random.Generator, _embedding, of_slice: np.ndarray, types: np.ndarray):
     """Neighbours of the own slice and partners of the others, at random within types."""
-    from lloki.pairs import Partners
+    from lloki.integration.pairs import Partners
 
     near = np.empty((len(types), 30), dtype=np.int32)
     partners = np.empty((len(types), PAIRS), dtype=np.int32)

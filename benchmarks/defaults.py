@@ -61,10 +61,11 @@ def scored(paths, settings, label_key, ignored, seed):
     """Bio conservation, batch correction and label transfer under each setting, one by one."""
     import integration as benchmark
 
-    from lloki import metrics, slices
+    from lloki.scores import metrics
+    from lloki.slices import files
 
     reference, *paths = paths.split(",")
-    atlas = slices.read_reference(reference)
+    atlas = files.read_reference(reference)
     cells = [benchmark.prepare(path) for path in paths]
     for c in cells:
         c.obs["panel"] = c.obs["sample"]

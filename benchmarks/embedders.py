@@ -42,13 +42,13 @@ HEADS = ("purity", "k-means NMI", "k-means ARI", "Leiden NMI", "Leiden ARI",
 @click.option("--training", default="--steps 1000", show_default=True, help="Options of it.")
 def main(paths, reference, checkpoint, label_key, transfer_key, held, train_on, training) -> None:
     """Print a row for each slice and embedder."""
-    from lloki import slices
+    from lloki.slices import files
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
     unknown = set(held) - {Path(path).stem for path in paths}
     if unknown:
         raise click.UsageError(f"--held-out {min(unknown)}: no such slice")
-    data = {Path(path).stem: slices.read_reference(path) for path in [*paths, reference]}
+    data = {Path(path).stem: files.read_reference(path) for path in [*paths, reference]}
     print(f"{'':28}" + "".join(f"{head:>14}" for head in HEADS))
     if not held:
         seen = [*paths, reference]
@@ -70,10 +70,11 @@ def train(paths, output: Path, options: list[str]) -> Path:
 
 def embedded(data: dict, seen: list[str], checkpoint) -> dict[str, dict[str, np.ndarray]]:
     """Every data set by every embedder that gives all of them one space."""
-    from lloki import mosaic, slices
-    from lloki.scgpt import pretrain
+    from lloki.embedding import mosaic
+    from lloki.embedding.scgpt import pretrain
+    from lloki.slices import files
 
-    fitted = [slices.read_reference(path) for path in seen]
+    fitted = [files.read_reference(path) for path in seen]
     fitted = [fitted[d] for d in mosaic.starting_order([d.shape for d in fitted])]
     columns = [mosaic.gene_columns(d.var_names) for d in fitted]
     moments = [mosaic.correlations(d.X[:, c]) for d, (_, c) in zip(fitted, columns, strict=True)]
@@ -93,9 +94,9 @@ def scgpt(data: dict, checkpoint) -> dict[str, np.ndarray]:
     """Embeddings by a checkpoint, as scgpt_embed.py makes them."""
     import torch
 
-    from lloki import genes
-    from lloki.scgpt.checkpoint import read_checkpoint
-    from lloki.scgpt.encoder import Encoder, embed
+    from lloki.embedding.scgpt.checkpoint import read_checkpoint
+    from lloki.embedding.scgpt.encoder import Encoder, embed
+    from lloki.slices import genes
     from scgpt_embed import ORTHOLOGS, _read_orthologs
 
     model, table = read_checkpoint(checkpoint), _read_orthologs(str(ORTHOLOGS))
@@ -115,7 +116,7 @@ def random_weights(checkpoint, folder: Path) -> Path:
     """A checkpoint of the same sizes and vocabulary that nothing has trained."""
     import torch
 
-    from lloki.scgpt.model import Architecture, Model
+    from lloki.embedding.scgpt.model import Architecture, Model
 
     checkpoint = Path(checkpoint)
     for name in ("args.json", "vocab.json"):
@@ -130,7 +131,7 @@ def random_weights(checkpoint, folder: Path) -> Path:
 
 def table(data: dict, spaces: dict, names: list[str], label_key, transfer_key) -> None:
     """Print the rows of these slices; the last data set is the reference."""
-    from lloki import graph
+    from lloki.propagation import graph
 
     *slices, reference = data
     for name in names:
@@ -173,7 +174,8 @@ def f1(data: dict, space: dict, source: str, name: str, key: str) -> float:
 
 def shared_components(known, asked, components: int = 50):
     """Both data sets on the principal axes of the first, on the genes that they share."""
-    from lloki import genes, mosaic
+    from lloki.embedding import mosaic
+    from lloki.slices import genes
 
     first, second = genes.shared(known.var_names, asked.var_names)
     one, two = (

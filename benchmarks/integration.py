@@ -46,17 +46,19 @@ def main(
     settings,
 ) -> None:  # fmt: skip
     """Print one row for each method."""
-    from lloki import integration, metrics, slices
+    from lloki.integration import joined
+    from lloki.scores import metrics
+    from lloki.slices import files
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
-    atlases = [slices.read_reference(r) for r in references or [str(DEMO / "reference.h5ad")]]
+    atlases = [files.read_reference(r) for r in references or [str(DEMO / "reference.h5ad")]]
     cells = [prepare(path) for path in paths]
     if batch == "sample":
         for c in cells:
             c.obs["panel"] = c.obs["sample"]
     batches = np.concatenate([c.obs["panel"].astype(str).to_numpy() for c in cells])
     labels = np.concatenate([labels_of(c, label_key, ignore_label) for c in cells])
-    shared = integration.shared_genes([c.var_names for c in cells])
+    shared = joined.shared_genes([c.var_names for c in cells])
     print(f"{len(batches)} cells, {len(set(batches))} batches, {len(shared)} genes in all slices")
     base = before(cells)
     names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "Label transfer F1"]
@@ -102,16 +104,16 @@ def main(
 
 def before(cells):
     """Components of the genes that all slices share: what there is before integration."""
-    from lloki import integration
-    from lloki.graph import principal_components
+    from lloki.integration import joined
+    from lloki.propagation.graph import principal_components
 
-    shared = integration.shared_genes([c.var_names for c in cells])
-    return principal_components(integration.shared_expression(cells, shared), 50)
+    shared = joined.shared_genes([c.var_names for c in cells])
+    return principal_components(joined.shared_expression(cells, shared), 50)
 
 
 def labels_of(cells, key, ignored):
     """The label of each cell of a slice, None where it has none."""
-    from lloki import metrics
+    from lloki.scores import metrics
 
     if key not in cells.obs:
         return np.full(cells.n_obs, None, dtype=object)
@@ -120,8 +122,8 @@ def labels_of(cells, key, ignored):
 
 def score_alone(cells, label_key, ignored):
     """The metrics of labels of each slice by itself, and their mean."""
-    from lloki import metrics
-    from lloki.graph import principal_components
+    from lloki.propagation.graph import principal_components
+    from lloki.scores import metrics
 
     for c in (c for c in cells if label_key in c.obs):
         labels = labels_of(c, label_key, ignored)
@@ -134,7 +136,7 @@ def score_alone(cells, label_key, ignored):
 
 def score_pairs(cells, spaces, labels):
     """Share of the pairs that join equal labels, and the same averaged over the anchors' labels."""
-    from lloki import pairs
+    from lloki.integration import pairs
 
     tokens = [tuple(c.obs[["technology", "panel"]].iloc[0]) for c in cells]
     starts = np.cumsum([0, *(c.n_obs for c in cells)])
@@ -159,19 +161,20 @@ def score_pairs(cells, spaces, labels):
 
 def prepare(path):
     """The slice of a file, as prepare_slice.py gives it."""
-    from lloki import slices
+    from lloki.slices import files
 
-    raw = slices.read_h5ad(path)
+    raw = files.read_h5ad(path)
     name = Path(path).stem
     technology = str(raw.uns.get("technology", name))
-    return slices.prepare(raw, path, sample=name, technology=technology)
+    return files.prepare(raw, path, sample=name, technology=technology)
 
 
 def propagate(cells, atlases):
     """Denoised expression after LLOKI-FP; without atlases every gene is filled."""
     from support import steps
 
-    from lloki import genes, propagation, sparsity
+    from lloki.propagation import propagation, sparsity
+    from lloki.slices import genes
 
     most = None
     if atlases is not None:
@@ -185,7 +188,7 @@ def propagate(cells, atlases):
 
 def embed(cells, matrices, atlases):
     """The mosaic embedding of every slice; the model is fitted to slices and references."""
-    from lloki import mosaic
+    from lloki.embedding import mosaic
 
     sets = [(a.var_names, a.X) for a in atlases]
     sets += zip((c.var_names for c in cells), matrices, strict=True)
@@ -204,7 +207,7 @@ def baseline(method, cells, seed):
     """The embedding that another method gives, or None where its environment is missing."""
     import pandas as pd
 
-    from lloki import baselines
+    from lloki.scores import baselines
 
     line = baselines.methods().loc[method]
     python = ROOT / ".venv/share/baselines" / line["environment"] / "bin/python"
@@ -231,7 +234,7 @@ def integrate(embedded, cells, seed: int, options: dict):
 
     import infer_cae
     import train_cae
-    from lloki import slices
+    from lloki.slices import files
 
     with tempfile.TemporaryDirectory() as folder:
         inputs, expression = [], []
@@ -240,7 +243,7 @@ def integrate(embedded, cells, seed: int, options: dict):
             keep = part.obs[["sample", "technology", "panel"]]
             ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(inputs[-1])
             expression.append(f"{folder}/{i:03}.slice.h5ad")
-            slices.write_h5ad(part, expression[-1])
+            files.write_h5ad(part, expression[-1])
         more = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         run(CliRunner(), train_cae.main, *(f"--input={p}" for p in inputs),
             *(f"--slice={p}" for p in expression), "--output",

@@ -50,11 +50,11 @@ def main(sizes, source, keep, threads, peer) -> None:
 
 def make(original, cells, genes, keep, folder: Path) -> None:
     """Write raw.h5ad (the prepared slice) and reference.h5ad."""
-    from lloki import slices
+    from lloki.slices import files
 
-    data = slices.prepare(tiled(original, cells, genes, keep), "tiled", sample="s", technology="t")
-    slices.write_h5ad(data, folder / "s.slice.h5ad")
-    slices.write_h5ad(tiled(original, min(cells, 5000), genes, 1, 1), folder / "reference.h5ad")
+    data = files.prepare(tiled(original, cells, genes, keep), "tiled", sample="s", technology="t")
+    files.write_h5ad(data, folder / "s.slice.h5ad")
+    files.write_h5ad(tiled(original, min(cells, 5000), genes, 1, 1), folder / "reference.h5ad")
 
 
 def scripts(folder: Path, threads: int) -> tuple[dict, float]:

@@ -69,10 +69,10 @@ def print_row(method, values):
 
 def read(path):
     """Counts of the cells that have any, and their coordinates."""
-    from lloki import slices
+    from lloki.slices import files
 
-    data = slices.read_expression(path, spatial=True)
-    if not slices.is_counts(data.X):
+    data = files.read_expression(path, spatial=True)
+    if not files.is_counts(data.X):
         raise click.UsageError(f"{path}: not counts")
     filled = np.diff(data.X.indptr) > 0
     return data.X[filled], data.obsm["spatial"][filled]
@@ -82,12 +82,13 @@ def one(counts, places, hide, seed, more, folder) -> dict:
     """The figures of HEADS for every method, on one draw of hidden entries."""
     from support import steps
 
-    from lloki import slices, sparsity
+    from lloki.propagation import sparsity
+    from lloki.slices import files
 
     visible = without(counts, hide, seed)
-    expression = slices.log_normalise(visible)
+    expression = files.log_normalise(visible)
     hidden = (counts - visible).toarray() > 0
-    truth = slices.log_normalise(counts).toarray()[hidden]
+    truth = files.log_normalise(counts).toarray()[hidden]
     most = steps.limits(expression, sparsity.sparsity(counts))
     weights = steps.build(expression, places)
     symmetric = steps.build(expression, places, symmetric=True)

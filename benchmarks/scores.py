@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bin"))
 def main(cells, dims, methods, scib) -> None:
     """Print a row for each embedding."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from lloki import cli, metrics
+    from lloki.scores import metrics
+    from lloki.support import cli
 
     rng = np.random.default_rng(0)
     labels = np.array([f"type {i}" for i in rng.integers(20, size=cells)], dtype=object)

@@ -47,12 +47,14 @@ def main(paths, reference, label_key, transfer_key, keep, **options) -> None:
     """Print a row for each slice and stage."""
     from support.scores import NAMES, scores, transfer
 
-    from lloki import graph, mosaic, slices
+    from lloki.embedding import mosaic
+    from lloki.propagation import graph
+    from lloki.slices import files
 
     paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
     if reference == "none" and keep == 1:
         raise click.UsageError("without a reference, give --keep")
-    atlas = [] if reference == "none" else [slices.read_reference(reference)]
+    atlas = [] if reference == "none" else [files.read_reference(reference)]
     found = {Path(path).stem: run_stages(path, atlas, keep, **options) for path in paths}
     models = [
         fit([*(a.X for a in atlas), *(stages[s] for _, stages in found.values())],
@@ -94,15 +96,16 @@ def run_stages(path, atlas, keep, neighbors, sigma, symmetric, release):
     """The prepared slice, and its expression at each of STAGES."""
     from support import steps
 
-    from lloki import checks, genes, propagation, slices, sparsity
+    from lloki.propagation import propagation, sparsity
+    from lloki.slices import checks, files, genes
 
-    data, name = slices.read_h5ad(path), Path(path).stem
+    data, name = files.read_h5ad(path), Path(path).stem
     data.X = checks.check_matrix(data.X, name)
     if keep < 1:
         reference = sparsity.sparsity(data.X)
         data.X = steps.thinned(data.X, keep)
     scaling, pcs, seed = ("maximum", 0, 0) if release else ("median", 50, None)
-    cells = slices.prepare(data, name, sample=name, technology=name, scaling=scaling)
+    cells = files.prepare(data, name, sample=name, technology=name, scaling=scaling)
     if keep == 1:
         _, columns = genes.shared(cells.var_names, atlas[0].var_names)
         reference = sparsity.sparsity(atlas[0].X if release else atlas[0].X[:, columns])
@@ -128,7 +131,7 @@ def run_stages(path, atlas, keep, neighbors, sigma, symmetric, release):
 
 def fit(matrices, panels):
     """The mosaic model of these data sets, started as fit_mosaic.py does."""
-    from lloki import mosaic
+    from lloki.embedding import mosaic
 
     keys, columns = zip(*(mosaic.gene_columns(panel) for panel in panels), strict=True)
     moments = [mosaic.correlations(x[:, c]) for x, c in zip(matrices, columns, strict=True)]

@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 PICTURED = 200  # landmarks of a pair that are kept for the report
 LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
@@ -51,7 +51,8 @@ def main(
 
     import pandas as pd
 
-    from lloki import alignment, joint, slices
+    from lloki.alignment import joint, pairwise
+    from lloki.slices import files
 
     if tolerance is not None and not tolerance > 0:
         raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
@@ -63,7 +64,7 @@ def main(
     pairs = []
     with run.progress(len(asked), "pairs of slices") as progress:
         for fixed, moving in asked:
-            fit = alignment.align(
+            fit = pairwise.align(
                 _sides(parts[moving]), _sides(parts[fixed]), neighbors=neighbors,
                 neighborhood=neighborhood, tolerance=tolerance, chance_runs=chance_runs,
                 plain=plain, scale=allow_scale, mirror=allow_mirror, seed=seed,
@@ -82,7 +83,7 @@ def main(
         part.obsm["spatial_aligned"] = (
             motion(part.obsm["spatial"]) if motion else part.obsm["spatial"].copy()
         )
-        slices.record(part, "align", reference=reference, method=row["method"], seed=seed)
+        files.record(part, "align", reference=reference, method=row["method"], seed=seed)
         rows.append(row)
     run.report(
         reference=reference,
@@ -93,7 +94,7 @@ def main(
     with run.output(output) as folder:
         folder.mkdir()
         for sample, part in parts.items():
-            slices.write_h5ad(part, folder / f"{sample}.lloki.h5ad")
+            files.write_h5ad(part, folder / f"{sample}.lloki.h5ad")
         pd.DataFrame(rows).to_csv(folder / "transforms.csv", index=False)
         drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in pairs]
         drawn = pd.concat(drawn) if drawn else pd.DataFrame(columns=LANDMARKS)
@@ -102,13 +103,13 @@ def main(
 
 def _read(paths) -> dict:
     """The slices by sample; InputError where they do not belong together."""
-    from lloki import checks, slices
+    from lloki.slices import checks, files
 
     parts = {}
     for path in paths:
-        part = slices.read_embedding(path, "X_lloki")
+        part = files.read_embedding(path, "X_lloki")
         part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
-        sample = slices.sample_name(part, path)
+        sample = files.sample_name(part, path)
         if sample in parts:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
         parts[sample] = part
@@ -145,10 +146,10 @@ def _row(sample: str, reference: str, pairs, motions, steps, dimensions: int) ->
     """
     from dataclasses import replace
 
-    from lloki import alignment
+    from lloki.alignment import pairwise
 
     if sample == reference:
-        return alignment.itself(dimensions).row(sample, reference, "")
+        return pairwise.itself(dimensions).row(sample, reference, "")
     pair = steps.get(sample)
     if pair is None:
         (direct,) = (p for p in pairs if {p.moving, p.fixed} == {sample, reference})

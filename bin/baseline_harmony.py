@@ -4,7 +4,7 @@
 harmonypy is under the GPL: this is a program of its own, in an environment or image of its own.
 """
 
-from lloki.baselines import baseline
+from lloki.scores.baselines import baseline
 
 
 @baseline("harmony", "harmonypy")
@@ -12,7 +12,7 @@ def main(shared, seed):
     """Harmony on the principal components of the shared genes, batch by technology and panel."""
     import harmonypy
 
-    from lloki.graph import principal_components
+    from lloki.propagation.graph import principal_components
 
     base = principal_components(shared.expression, 50, seed)
     done = harmonypy.run_harmony(base, shared.cells, ["batch"], random_state=seed, verbose=False)

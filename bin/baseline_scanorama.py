@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scanorama (Hie et al. 2019) by the package scanorama, with its defaults."""
 
-from lloki.baselines import baseline
+from lloki.scores.baselines import baseline
 
 
 @baseline("scanorama", "scanorama")

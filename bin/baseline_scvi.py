@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """scVI (Lopez et al. 2018) by the package scvi-tools, with its defaults."""
 
-from lloki.baselines import baseline, threads
+from lloki.scores.baselines import baseline, threads
 
 
 @baseline("scvi", "scvi-tools")

@@ -9,7 +9,7 @@ nearest, and attention is applied on the side of a map that has fewer dimensions
 product. All slices are trained together, in full batches.
 """
 
-from lloki.baselines import baseline, threads
+from lloki.scores.baselines import baseline, threads
 
 HIDDEN, LATENT = 512, 30
 SPATIAL_NEIGHBOURS, PAIR_NEIGHBOURS = 6, 50
@@ -53,7 +53,7 @@ def spatial_edges(places, slices):
     """Edges within slices (2 × e, int64: cell, its neighbour), both ways, each cell with itself."""
     import numpy as np
 
-    from lloki.neighbours import nearest
+    from lloki.support.neighbours import nearest
 
     first, second = [np.arange(len(places))], [np.arange(len(places))]
     for one in np.unique(slices):
@@ -115,7 +115,7 @@ def mutual_pairs(latent, slices):
     import numpy as np
     import scipy.sparse as sp
 
-    from lloki.neighbours import nearest
+    from lloki.support.neighbours import nearest
 
     cells = [np.flatnonzero(slices == one) for one in np.unique(slices)]
     pairs = [np.empty((0, 2), dtype=np.int64)]

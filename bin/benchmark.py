@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 DEFAULT = ("X_pca_shared", "X_lloki_fp", "X_lloki")
 UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
@@ -43,9 +43,9 @@ def main(run: Run, input, output, **options) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the same figures on every machine
     from importlib import metadata
 
-    from lloki import slices
+    from lloki.slices import files
 
-    data = slices.read_h5ad(input)
+    data = files.read_h5ad(input)
     added = _add_external(data, options["external"])
     missing = _not_run(run, options["not_run"], options["expected"], data)
     embeddings = _embeddings(data, input, options["embedding"], options["baseline"], added, run)
@@ -68,13 +68,13 @@ def main(run: Run, input, output, **options) -> None:
         folder.mkdir()
         for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False)
-        slices.write_h5ad(_without_rest(data, embeddings), folder / "embeddings.h5ad")
+        files.write_h5ad(_without_rest(data, embeddings), folder / "embeddings.h5ad")
         _draw(data, places, labels, batch_key, label_key, folder)
 
 
 def _add_external(data, paths: tuple[str, ...]) -> list[str]:
     """Put the embeddings of other programs into obsm, by the names of their files; their keys."""
-    from lloki import baselines
+    from lloki.scores import baselines
 
     order = list(baselines.methods().index)  # the table's, then that of the call
     named = [(Path(path).name.split(".")[0], path) for path in paths]
@@ -88,7 +88,7 @@ def _add_external(data, paths: tuple[str, ...]) -> list[str]:
 
 def _not_run(run: Run, paths: tuple[str, ...], expected: tuple[str, ...], data) -> dict[str, str]:
     """Why a method did not run, for each that did not; a warning for each."""
-    from lloki import baselines
+    from lloki.scores import baselines
 
     reasons = {}
     for path in paths:
@@ -119,7 +119,7 @@ def _scored(labels, batches, data, most: int | None, seed: int):
     """Positions of the cells that are scored: all, or a sample by slice, batch and label."""
     import numpy as np
 
-    from lloki import metrics
+    from lloki.scores import metrics
 
     if not most or most >= data.n_obs:
         return np.arange(data.n_obs)
@@ -133,7 +133,7 @@ def _scores(run: Run, data, embeddings, labels, batches, cells, options) -> dict
     import numpy as np
     import pandas as pd
 
-    from lloki import metrics
+    from lloki.scores import metrics
 
     before = data.obsm.get(options["baseline"])
     rows, by_slice = [], []
@@ -171,7 +171,7 @@ def _embeddings(
     data, path: str, asked: tuple[str, ...], baseline: str, added: list[str], run: Run
 ) -> list[str]:
     """The keys to score; every one is there and finite. A baseline may be missing: a warning."""
-    from lloki import checks
+    from lloki.slices import checks
 
     asked = tuple(dict.fromkeys(asked)) or tuple(key for key in DEFAULT if key in data.obsm)
     asked = tuple(dict.fromkeys([*asked, *added]))
@@ -190,7 +190,7 @@ def _embeddings(
 
 def _labels(run: Run, data, key: str | None, ignored: tuple[str, ...]):
     """The cells' labels, None where unknown; None instead of all when there are too few kinds."""
-    from lloki import metrics
+    from lloki.scores import metrics
 
     if key is None:
         run.warn("no --label-key: only metrics that need no labels are computed")
@@ -210,15 +210,16 @@ def _umaps(data, embeddings, labels, batches, wanted: bool, seed: int) -> dict:
     """UMAPs by title; those that the file has not are made, of 20,000 cells at most, and kept."""
     import numpy as np
 
-    from lloki import baselines, integration
+    from lloki.integration import joined
+    from lloki.scores import baselines
 
     cells = _scored(labels, batches, data, UMAP_CELLS, seed)
     places = {}
     for key in embeddings:
-        name = integration.umap_key(key)
+        name = joined.umap_key(key)
         if name not in data.obsm and wanted:
             data.obsm[name] = np.full((data.n_obs, 2), np.nan, dtype=np.float32)
-            data.obsm[name][cells] = integration.umap(data.obsm[key][cells], seed)
+            data.obsm[name][cells] = joined.umap(data.obsm[key][cells], seed)
         if name in data.obsm:
             places[baselines.title(key)] = data.obsm[name]
     return places
@@ -228,15 +229,15 @@ def _without_rest(data, embeddings: list[str]):
     """The cells with the embeddings that were scored and their UMAPs."""
     import anndata as ad
 
-    from lloki import integration
+    from lloki.integration import joined
 
-    keys = ["spatial", *embeddings, *map(integration.umap_key, embeddings)]
+    keys = ["spatial", *embeddings, *map(joined.umap_key, embeddings)]
     return ad.AnnData(obs=data.obs, obsm={k: data.obsm[k] for k in keys if k in data.obsm})
 
 
 def _draw(data, places, labels, batch_key, label_key, folder: Path) -> None:
     """UMAPs of every embedding by batch and by label, as PNG and PDF."""
-    from lloki import figures
+    from lloki.report import figures
 
     bys = [figures.colouring_of(data, batch_key)]
     if labels is not None:

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 LLOKI, PLAIN, PCA, PASTE = "LLOKI", "Kabsch on LLOKI", "Kabsch on PCA", "PASTE's objective"
 FLOOR = "random motions"
@@ -24,12 +24,12 @@ def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
     """Score LLOKI's alignment beside Kabsch on PCA, PASTE's objective and random motions."""
     import pandas as pd
 
-    from lloki import slices
+    from lloki.slices import files
 
     aligned = _by_sample(
-        input, lambda path: slices.read_embedding(path, "X_lloki", "spatial_aligned")
+        input, lambda path: files.read_embedding(path, "X_lloki", "spatial_aligned")
     )
-    expressed = _by_sample(slice, slices.read_expression)
+    expressed = _by_sample(slice, files.read_expression)
     for sample, part in aligned.items():
         if sample not in expressed:
             raise InputError(f"--slice of {sample!r}", "it is missing", "give SAMPLE.slice.h5ad")
@@ -60,12 +60,12 @@ def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
 
 
 def _by_sample(paths, read) -> dict:
-    from lloki import slices
+    from lloki.slices import files
 
     found = {}
     for path in paths:
         part = read(path)
-        sample = slices.sample_name(part, path)
+        sample = files.sample_name(part, path)
         if sample in found:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
         found[sample] = part
@@ -76,9 +76,10 @@ def _compare(run: Run, pair, both, label_key, paste_cells: int, seed: int) -> li
     """A row for each method on one pair of slices."""
     import numpy as np
 
-    from lloki import alignment_baselines as baselines
-    from lloki import genes, metrics
-    from lloki.rigid import Unalignable
+    from lloki.alignment import baselines
+    from lloki.alignment.rigid import Unalignable
+    from lloki.scores import metrics
+    from lloki.slices import genes
 
     (moving, fixed), sample = pair, str(pair[0].obs["sample"].iloc[0])
     columns = genes.shared(both[0].var_names, both[1].var_names)

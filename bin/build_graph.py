@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 
 @stage("build_graph", presets={"release": {"n_pcs": 0}})
@@ -37,12 +37,13 @@ def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method,
     width = _width(sigma)
     import scipy.sparse as sp
 
-    from lloki import graph, slices
-    from lloki.device import choose_gpu, device_name
+    from lloki.propagation import graph
+    from lloki.slices import files
+    from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
 
-    data = slices.read_expression(input, spatial=True)
+    data = files.read_expression(input, spatial=True)
     space = graph.principal_components(data.X, n_pcs, seed) if n_pcs else data.X.toarray()
     found = graph.find_neighbours(space, neighbors, metric, method, seed, gpu)
     if method == "approx" and found.method == "exact":

@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 
 @stage("export_embedding")
@@ -20,9 +20,10 @@ def main(run: Run, input, key, output) -> None:
     import numpy as np
     import pandas as pd
 
-    from lloki import baselines, slices
+    from lloki.scores import baselines
+    from lloki.slices import files
 
-    parts = [slices.read_embedding(path, key) for path in input]
+    parts = [files.read_embedding(path, key) for path in input]
     cells = pd.Index(np.concatenate([part.obs_names for part in parts]))
     if not cells.is_unique:
         name = cells[cells.duplicated()][0]

@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 
 @stage("fit_mosaic")
@@ -19,12 +19,13 @@ def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
     The data set with the most genes, and cells enough, starts it; all count the same, whatever
     their size.
     """
-    from lloki import mosaic, slices
+    from lloki.embedding import mosaic
+    from lloki.slices import files
 
     panels, moments, names, shapes = [], [], [], []
     with run.progress(len(input) + rounds, "data sets and rounds") as progress:
         for path in sorted(input):
-            data = slices.read_reference(path)
+            data = files.read_reference(path)
             keys, columns = mosaic.gene_columns(data.var_names)
             panels.append(keys)
             moments.append(mosaic.correlations(data.X[:, columns]))

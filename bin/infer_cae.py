@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 
 
 @stage("infer_cae")
@@ -15,13 +15,14 @@ def main(run: Run, input, model, output, device) -> None:
     """Add the integrated embedding to a slice by one forward pass."""
     import numpy as np
 
-    from lloki import cae, slices
-    from lloki.device import choose_device, device_name
+    from lloki.integration import cae
+    from lloki.slices import files
+    from lloki.support.device import choose_device, device_name
 
     where = choose_device(device)
-    data = slices.read_embedding(input, "X_lloki_fp")
+    data = files.read_embedding(input, "X_lloki_fp")
     width = data.obsm["X_lloki_fp"].shape[1]
-    network, batches = cae.read_model(model, input, slices.embedder(data), width)
+    network, batches = cae.read_model(model, input, files.embedder(data), width)
     batch = (str(data.obs["technology"].iloc[0]), str(data.obs["panel"].iloc[0]))
     if batch not in batches:
         known = ", ".join(f"{t} ({p})" for t, p in batches)
@@ -33,13 +34,13 @@ def main(run: Run, input, model, output, device) -> None:
     data.obsm["X_lloki"] = cae.encode(
         network, np.asarray(data.obsm["X_lloki_fp"], np.float32), token, where
     )
-    slices.record(data, "infer_cae", model_sha256=sha256(model))
+    files.record(data, "infer_cae", model_sha256=sha256(model))
     run.report(
-        sample=slices.sample_name(data, input), cells=data.n_obs, technology=batch[0],
+        sample=files.sample_name(data, input), cells=data.n_obs, technology=batch[0],
         panel=batch[1], dimensions=data.obsm["X_lloki"].shape[1], device=device_name(where),
     )  # fmt: skip
     with run.output(output) as temporary:
-        slices.write_h5ad(data, temporary)
+        files.write_h5ad(data, temporary)
 
 
 if __name__ == "__main__":

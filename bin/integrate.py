@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 
@@ -27,7 +27,10 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
 
-    from lloki import figures, graph, integration, slices
+    from lloki.integration import joined
+    from lloki.propagation import graph
+    from lloki.report import figures
+    from lloki.slices import files
 
     embedded = _embedded(input)
     expressed = _expressed(slice, embedded)
@@ -36,7 +39,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     if len(set(cells)) < len(cells):
         name = next(name for name, times in Counter(cells).items() if times > 1)
         raise InputError("--input", f"cell {name!r} is in two samples", "prepare the slices again")
-    obs = integration.join_obs([part.obs for part in parts])
+    obs = joined.join_obs([part.obs for part in parts])
     data = _with_shared_genes(obs, expressed)
     for key in EMBEDDINGS:
         data.obsm[key] = np.concatenate([part.obsm[key] for part in parts]).astype(np.float32)
@@ -44,12 +47,12 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
         _coordinates(run, data, embedded, key)
     genes = data.var_names.tolist()
     if len(genes):
-        data.obsm[integration.BASELINE] = graph.principal_components(data.X, n_pcs, seed)
+        data.obsm[joined.BASELINE] = graph.principal_components(data.X, n_pcs, seed)
     else:
         run.warn("no gene is in every slice: there is no PCA baseline on shared genes")
-    pictured = [key for key in ("X_lloki", "X_lloki_fp", integration.BASELINE) if key in data.obsm]
+    pictured = [key for key in ("X_lloki", "X_lloki_fp", joined.BASELINE) if key in data.obsm]
     for key in pictured if umap else []:
-        data.obsm[integration.umap_key(key)] = integration.umap(data.obsm[key], seed)
+        data.obsm[joined.umap_key(key)] = joined.umap(data.obsm[key], seed)
     embedder, _, embedder_model = _embedder(embedded).partition(" ")
     data.uns["lloki"] = {
         "embedder": embedder,
@@ -71,7 +74,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
         aligned="spatial_aligned" in data.obsm,
     )
     with run.output(output) as temporary:
-        slices.write_h5ad(data, temporary)
+        files.write_h5ad(data, temporary)
 
 
 def _with_shared_genes(obs, expressed: list):
@@ -79,21 +82,21 @@ def _with_shared_genes(obs, expressed: list):
     import anndata as ad
     import pandas as pd
 
-    from lloki import integration
+    from lloki.integration import joined
 
-    genes = integration.shared_genes([part.var_names for part in expressed])
-    expression = integration.shared_expression(expressed, genes)
+    genes = joined.shared_genes([part.var_names for part in expressed])
+    expression = joined.shared_expression(expressed, genes)
     return ad.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes.astype(str)))
 
 
 def _embedded(paths: tuple[str, ...]) -> dict:
     """The embedded slices by sample, all of one width."""
-    from lloki import checks, slices
+    from lloki.slices import checks, files
 
     found: dict = {}
     for path in paths:
-        data = slices.read_embedding(path, *EMBEDDINGS)
-        sample = slices.sample_name(data, path)
+        data = files.read_embedding(path, *EMBEDDINGS)
+        sample = files.sample_name(data, path)
         if sample in found:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
         checks.check_coordinates(data.obsm.get("spatial"), path)
@@ -113,12 +116,12 @@ def _embedded(paths: tuple[str, ...]) -> dict:
 
 def _expressed(paths: tuple[str, ...], embedded: dict) -> list:
     """The slice of each embedded sample, in their order, with the same cells."""
-    from lloki import slices
+    from lloki.slices import files
 
     found = {}
     for path in paths:
-        data = slices.read_expression(path)
-        sample = slices.sample_name(data, path)
+        data = files.read_expression(path)
+        sample = files.sample_name(data, path)
         if sample not in embedded:
             raise InputError(path, f"no --input is of its sample {sample!r}", "give both or none")
         if sample in found:
@@ -138,7 +141,7 @@ def _expressed(paths: tuple[str, ...], embedded: dict) -> list:
 
 def _coordinates(run: Run, data, embedded: dict, key: str) -> None:
     """Join obsm[key] where all slices have it."""
-    from lloki import integration
+    from lloki.integration import joined
 
     lacking = [sample for sample, part in embedded.items() if key not in part.obsm]
     if lacking:
@@ -148,14 +151,14 @@ def _coordinates(run: Run, data, embedded: dict, key: str) -> None:
     parts = [part.obsm[key] for part in embedded.values()]
     if len({part.shape[1] for part in parts}) > 1:
         run.warn(f"{key}: slices with two coordinates stand beside some with three; they got z = 0")
-    data.obsm[key] = integration.join_coordinates(parts)
+    data.obsm[key] = joined.join_coordinates(parts)
 
 
 def _embedder(embedded: dict) -> str:
     """The one embedder of all slices."""
-    from lloki import slices
+    from lloki.slices import files
 
-    names = {sample: slices.embedder(part) for sample, part in embedded.items()}
+    names = {sample: files.embedder(part) for sample, part in embedded.items()}
     first, name = next(iter(names.items()))
     for sample, other in names.items():
         if other != name:

@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 
 @stage("join_shared")
@@ -14,12 +14,13 @@ def main(run: Run, input, output) -> None:
     import numpy as np
     import pandas as pd
 
-    from lloki import baselines, slices
+    from lloki.scores import baselines
+    from lloki.slices import files
 
     found: dict = {}
     for path in input:
-        data = slices.read_expression(path, spatial=True)
-        sample = slices.sample_name(data, path)
+        data = files.read_expression(path, spatial=True)
+        sample = files.sample_name(data, path)
         if sample in found:
             raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
         for column in ("technology", "panel"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 
 
 @stage("mosaic_embed")
@@ -14,9 +14,10 @@ from lloki.cli import InputError, Run, sha256, stage
 @click.option("--output", required=True, help="The embedding to write: SAMPLE.fp.h5ad.")
 def main(run: Run, input, model, output) -> None:
     """Embed each cell of a slice by one ridge regression on the model's loadings."""
-    from lloki import mosaic, slices
+    from lloki.embedding import mosaic
+    from lloki.slices import files
 
-    data = slices.read_expression(input, spatial=True)
+    data = files.read_expression(input, spatial=True)
     try:
         fitted = mosaic.load(Path(model))
     except (OSError, ValueError, KeyError) as error:
@@ -29,19 +30,19 @@ def main(run: Run, input, model, output) -> None:
         raise InputError(input, "none of its genes is in the model", "fit a model with this panel")
     if found < len(keys):
         run.warn(f"{input}: {len(keys) - found} of {len(keys)} genes are not in the model")
-    embedded = slices.without_expression(data)
+    embedded = files.without_expression(data)
     embedded.obsm["X_lloki_fp"] = mosaic.embed(fitted, data.X, data.var_names)
-    slices.record(
+    files.record(
         embedded, "embedding", embedder="mosaic", model_sha256=sha256(model),
         genes=len(keys), genes_found=found,
     )  # fmt: skip
     run.report(
-        sample=slices.sample_name(data, input), embedder="mosaic", cells=data.n_obs,
+        sample=files.sample_name(data, input), embedder="mosaic", cells=data.n_obs,
         genes=len(keys), genes_found=found, dimensions=embedded.obsm["X_lloki_fp"].shape[1],
         device="cpu",
     )  # fmt: skip
     with run.output(output) as temporary:
-        slices.write_h5ad(embedded, temporary)
+        files.write_h5ad(embedded, temporary)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 import click
 
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 
 
 @stage("ot_sparsity", presets={"release": {"reference_genes": "all"}})
@@ -28,10 +28,11 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     import numpy as np
     import pandas as pd
 
-    from lloki import genes, slices, sparsity
+    from lloki.propagation import sparsity
+    from lloki.slices import files, genes
 
-    data = slices.read_expression(input)
-    atlas = slices.read_reference(reference)
+    data = files.read_expression(input)
+    atlas = files.read_reference(reference)
     _, columns = genes.shared(data.var_names, atlas.var_names)
     if len(columns) < min_shared_genes:
         raise InputError(
@@ -50,7 +51,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
         index=pd.Index(data.obs_names, name="cell_id"),
     )
     run.report(
-        sample=slices.sample_name(data, input),
+        sample=files.sample_name(data, input),
         cells=data.n_obs,
         genes=data.n_vars,
         genes_shared=len(columns),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 
 ORGANISMS = ("human", "mouse")
 VENDORS = {
@@ -47,7 +47,7 @@ def main(
     label_key,
 ) -> None:
     """Read a slice in any accepted form and write it as every later stage reads it."""
-    from lloki import slices, tables
+    from lloki.slices import files, tables
 
     if ":" in sample or "/" in sample:
         raise InputError(f"--sample {sample}", "a name may not hold ':' or '/'", "choose another")
@@ -59,12 +59,12 @@ def main(
     if coordinates or Path(input).is_dir() or _is_table(input):
         data = tables.read_tables(*_tables(Path(input), coordinates))
     else:
-        data = slices.read_h5ad(input)
+        data = files.read_h5ad(input)
     for key in label_key:
         if key not in data.obs:
             have = ", ".join(map(str, data.obs.columns)) or "none"
             raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
-    prepared = slices.prepare(
+    prepared = files.prepare(
         data,
         input,
         sample=sample,
@@ -91,7 +91,7 @@ def main(
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),
     )
     with run.output(output) as temporary:
-        slices.write_h5ad(prepared, temporary)
+        files.write_h5ad(prepared, temporary)
 
 
 def _refuse_vendor(folder: Path) -> None:

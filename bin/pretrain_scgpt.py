@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from lloki import __version__
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 from scgpt_embed import ORTHOLOGS, _read_orthologs
 
 ROW = 50  # steps that share a row of history.csv
@@ -83,9 +83,9 @@ def main(
     import numpy as np
     import torch
 
-    from lloki.device import choose_device, device_name
-    from lloki.scgpt import pretrain
-    from lloki.scgpt.model import Architecture, Model
+    from lloki.embedding.scgpt import pretrain
+    from lloki.embedding.scgpt.model import Architecture, Model
+    from lloki.support.device import choose_device, device_name
 
     if options["dim"] % options["heads"]:
         raise InputError(
@@ -129,14 +129,14 @@ def main(
 
 def _read(paths: list[str], organism: str | None, orthologs: str):
     """The data sets, log-normalised, and the table of orthologs of each (empty for human ones)."""
-    from lloki import genes, slices
+    from lloki.slices import files, genes
 
     data, tables = [], []
     table = {} if organism == "human" else _read_orthologs(orthologs)
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise InputError("--input", "a file is named more than once", "give it once")
     for path in paths:
-        found = slices.read_reference(path)
+        found = files.read_reference(path)
         if genes.ensembl_share(found.var_names) > 0.5:
             raise InputError(
                 path, f"its genes are Ensembl ids such as {found.var_names[0]}",
@@ -152,8 +152,8 @@ def _tokens(data: list, tables: list[dict]):
     """The vocabulary's symbols, how each panel meets them, all cells in their columns."""
     import scipy.sparse as sp
 
-    from lloki import genes
-    from lloki.scgpt import pretrain
+    from lloki.embedding.scgpt import pretrain
+    from lloki.slices import genes
 
     symbols = pretrain.vocabulary([d.var_names for d in data], tables)
     matches = [
@@ -171,8 +171,8 @@ def _factors(paths: list[str], data: list, teacher, smoothing: int):
     """What the cells of all data sets are to be recognised by (cells x rank, unit length)."""
     import numpy as np
 
-    from lloki import mosaic
-    from lloki.scgpt import pretrain
+    from lloki.embedding import mosaic
+    from lloki.embedding.scgpt import pretrain
 
     parts = []
     for path, d in zip(paths, data, strict=True):
@@ -187,7 +187,7 @@ def _factors(paths: list[str], data: list, teacher, smoothing: int):
 
 
 def _load_mosaic(folder: str):
-    from lloki import mosaic
+    from lloki.embedding import mosaic
 
     try:
         return mosaic.load(Path(folder))
@@ -199,7 +199,7 @@ def _load_mosaic(folder: str):
 
 def _fit_mosaic(paths: list[str], data: list):
     """The model that fit_mosaic.py fits with its defaults."""
-    from lloki import mosaic
+    from lloki.embedding import mosaic
 
     panels, moments = [], []
     for d in data:

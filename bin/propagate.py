@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lloki import __version__
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,11 +51,12 @@ def impute(
     """Fill each cell from its neighbours up to its target sparsity (Eq. 2)."""
     import numpy as np
 
-    from lloki import propagation, slices, sparsity
-    from lloki.device import choose_gpu, device_name
+    from lloki.propagation import propagation, sparsity
+    from lloki.slices import files
+    from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
-    data = slices.read_expression(input)
+    data = files.read_expression(input)
     edges = _read_graph(graph, data, input, weights)
     limits = _read_targets(targets, data, input)
     held = np.diff(data.X.indptr)
@@ -77,7 +78,7 @@ def impute(
     if not imputed and (held >= limits).all():
         run.warn(f"{input}: every cell holds its target or more already, so nothing was imputed")
     run.report(
-        sample=slices.sample_name(data, input),
+        sample=files.sample_name(data, input),
         cells=data.n_obs,
         genes=data.n_vars,
         values_imputed=imputed,
@@ -132,18 +133,19 @@ def denoise(
     run: Run, input, imputed, graph, output, alpha, weights, diffuse, support, device
 ) -> None:
     """Smooth the imputed slice by one small step on its own graph (Eq. 5)."""
-    from lloki import propagation, slices
-    from lloki.device import choose_gpu, device_name
+    from lloki.propagation import propagation
+    from lloki.slices import files
+    from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
-    data = slices.read_expression(input)
-    filled = slices.read_expression(imputed)
+    data = files.read_expression(input)
+    filled = files.read_expression(imputed)
     _same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
     _same_names(data.var_names, filled.var_names, "genes", imputed, input)
     edges = _read_graph(graph, filled, imputed, weights)
     result = propagation.denoise(data.X, filled.X, edges, alpha, diffuse, support, gpu)
     run.report(
-        sample=slices.sample_name(data, input),
+        sample=files.sample_name(data, input),
         cells=data.n_obs,
         genes=data.n_vars,
         nonzero_fraction_before=_filled(data.X),
@@ -169,8 +171,8 @@ def _read_graph(path: str, data, source: str, weights: str):
     import numpy as np
     import scipy.sparse as sp
 
-    from lloki import checks
-    from lloki.graph import averaging
+    from lloki.propagation.graph import averaging
+    from lloki.slices import checks
 
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
@@ -231,13 +233,13 @@ def _filled(matrix) -> float:
 
 
 def _write(run: Run, data, matrix, output: str, step: str, **decisions) -> None:
-    from lloki import slices
+    from lloki.slices import files
 
     data.X = matrix
     data.layers.pop("counts", None)
-    slices.record(data, step, **decisions)
+    files.record(data, step, **decisions)
     with run.output(output) as temporary:
-        slices.write_h5ad(data, temporary)
+        files.write_h5ad(data, temporary)
 
 
 main.add_command(impute)

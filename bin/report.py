@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml"
 
@@ -57,12 +57,13 @@ def main(
     if not Path(config).is_file():
         raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
-    from lloki import figures, report, slices
-    from lloki.material import Material
+    from lloki.report import figures, report
+    from lloki.report.material import Material
+    from lloki.slices import files
 
     if history and Path(history).is_dir():
         history = str(Path(history) / "history.csv")
-    data = slices.read_h5ad(integrated)
+    data = files.read_h5ad(integrated)
     _check(data, integrated, label_key)
     material = Material(
         records=records, data=data, label_key=label_key,
@@ -188,11 +189,11 @@ def _losses(path: str | None):
 
 def _same_cells(path: str | None, data):
     """The file of all methods, checked to hold the same cells."""
-    from lloki import slices
+    from lloki.slices import files
 
     if path is None:
         return None
-    found = slices.read_h5ad(path)
+    found = files.read_h5ad(path)
     if found.obs_names.tolist() != data.obs_names.tolist():
         fact = "its cells are not those of the integrated file"
         raise InputError(path, fact, "give the file that benchmark.py made of it")

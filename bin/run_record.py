@@ -24,7 +24,7 @@ def main(
     result: tuple[str, ...],
     output: str,
 ) -> None:
-    from lloki import crate
+    from lloki.report import crate
 
     stages = [json.loads(Path(path).read_text()) for path in sorted(input)]
     record = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, stage
+from lloki.support.cli import InputError, Run, stage
 
 ORTHOLOGS = Path(__file__).resolve().parent.parent / "assets" / "orthologs.csv.gz"
 
@@ -86,17 +86,17 @@ def main(
     """Embed each cell of a slice with scGPT: obsm['X_lloki_fp'], rows of unit length."""
     import numpy as np
 
-    from lloki import genes, slices
-    from lloki.device import choose_device, device_name
-    from lloki.scgpt.checkpoint import read_checkpoint
+    from lloki.embedding.scgpt.checkpoint import read_checkpoint
+    from lloki.slices import files, genes
+    from lloki.support.device import choose_device, device_name
 
     where = choose_device(device)
     if precision == "auto":
         precision = "bf16" if where.type == "cuda" else "fp32"
     if backend == "reference":
         precision = "fp16" if where.type == "cuda" else "fp32"  # as the package has it
-    data = slices.read_expression(input)
-    sample = slices.sample_name(data, input)
+    data = files.read_expression(input)
+    sample = files.sample_name(data, input)
     if organism is None:
         organism = data.uns.get("lloki", {}).get("prepare_slice", {}).get("organism")
     model = read_checkpoint(checkpoint)
@@ -110,7 +110,7 @@ def main(
     names = data.obs_names[filled]
     vectors = np.zeros((data.n_obs, model.dim), dtype=np.float32)
     if backend == "reference":
-        from lloki.scgpt.reference import embed_by_package
+        from lloki.embedding.scgpt.reference import embed_by_package
 
         vectors[filled] = embed_by_package(
             matrix[filled], match.found, checkpoint, where,
@@ -120,7 +120,7 @@ def main(
         parts = _embed(run, model, match, matrix[filled], names, where, precision, options)
         for rows, part in parts:
             vectors[filled[rows]] = part
-    result = slices.without_expression(data)
+    result = files.without_expression(data)
     result.obsm["X_lloki_fp"] = vectors
     if len(filled) < data.n_obs:
         result.obs["lloki_empty"] = ~np.isin(np.arange(data.n_obs), filled)
@@ -132,7 +132,7 @@ def main(
         precision=precision,
     )  # fmt: skip
     missing = data.var_names[[symbol is None for symbol in match.symbols]].tolist()
-    slices.record(
+    files.record(
         result, "embedding", **common, genes_missing=missing,
         **{key: options[key] for key in ("max_length", "seed", "ties", "sampling")},
     )  # fmt: skip
@@ -143,14 +143,14 @@ def main(
         tokens_max=int(tokens.max()), device=device_name(where),
     )  # fmt: skip
     with run.output(output) as temporary:
-        slices.write_h5ad(result, temporary)
+        files.write_h5ad(result, temporary)
 
 
 def _embed(run: Run, model, match, matrix, names, where, precision: str, options: dict):
     """Rows and their vectors, batch by batch, with progress."""
     import torch
 
-    from lloki.scgpt.encoder import Encoder, embed
+    from lloki.embedding.scgpt.encoder import Encoder, embed
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     encoder = Encoder(model, match.found, where, dtype)
@@ -162,7 +162,7 @@ def _embed(run: Run, model, match, matrix, names, where, precision: str, options
 
 def _match(run: Run, data, vocabulary, table, min_genes: int, min_share: float):
     """The panel's genes in the vocabulary; InputError if they are too few to tell cells apart."""
-    from lloki import genes
+    from lloki.slices import genes
 
     path = run.options["input"]
     if genes.ensembl_share(data.var_names) > 0.5:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from lloki.cli import InputError, Run, sha256, stage
+from lloki.support.cli import InputError, Run, sha256, stage
 
 STEPS = 600  # what --epochs auto aims at: losses of the real slices are flat from there on
 PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False}
@@ -68,8 +68,8 @@ def main(
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     import numpy as np
 
-    from lloki import training
-    from lloki.device import choose_device, device_name
+    from lloki.integration import training
+    from lloki.support.device import choose_device, device_name
 
     where = choose_device(device)
     together = int(os.environ.get("WORLD_SIZE", 1)) > 1
@@ -113,7 +113,7 @@ def _model(adapt_from: str | None, source: tuple, tokens: list, options: dict) -
     """
     import torch
 
-    from lloki import cae
+    from lloki.integration import cae
 
     torch.manual_seed(options["seed"])
     if not adapt_from:
@@ -130,7 +130,7 @@ def _model(adapt_from: str | None, source: tuple, tokens: list, options: dict) -
 
 def _settings(cells, epochs: str, options: dict) -> tuple:
     """What the training is told, and its number of steps."""
-    from lloki import training
+    from lloki.integration import training
 
     seen = len(cells.slice) if cells.anchors is None else len(cells.anchors)
     steps = training.steps_per_epoch(seen, options["chunk_size"])
@@ -145,7 +145,7 @@ def _settings(cells, epochs: str, options: dict) -> tuple:
 
 def _write(run: Run, output: str, trainer, names: list, embedder: str) -> None:
     """The model and the losses of every epoch."""
-    from lloki import cae
+    from lloki.integration import cae
 
     history = trainer.history
     with run.output(output) as temporary:
@@ -166,8 +166,8 @@ def _neighbours(
     """The cells with their neighbours in the own slice, and their partners in other batches."""
     import numpy as np
 
-    from lloki import pairs
-    from lloki.training import Cells
+    from lloki.integration import pairs
+    from lloki.integration.training import Cells
 
     slices = np.repeat(np.arange(len(data), dtype=np.int32), [d.n_obs for d in data])
     space = pairs.search_space(embedding)
@@ -201,7 +201,7 @@ def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, s
     """
     import numpy as np
 
-    from lloki import slices as files
+    from lloki.slices import files
 
     data, seen, embedders, width = [], {}, set(), None
     for path in paths:
@@ -233,8 +233,8 @@ def _read(paths: list[str], cell_type_key: str | None, scratch) -> tuple[list, s
 
 def _expression(run: Run, paths: list[str], data: list) -> list:
     """Genes of each slice of `data`, None for all where no slice is given."""
-    from lloki import slices as files
-    from lloki.pairs import Expression
+    from lloki.integration.pairs import Expression
+    from lloki.slices import files
 
     if not paths:
         run.warn("no --slice: pairs are found by the embeddings alone, less surely")

@@ -1,5 +1,5 @@
 /*
- * The methods that LLOKI is compared with: bin/lloki/baselines.csv is the one list of them.
+ * The methods that LLOKI is compared with: bin/lloki/scores/baselines.csv is the one list of them.
  */
 
 include { fault_list ; suggestion } from './parameters'
@@ -9,7 +9,7 @@ def baselines() {
     if (!params.benchmark) {
         return []
     }
-    def known = file("${projectDir}/bin/lloki/baselines.csv")
+    def known = file("${projectDir}/bin/lloki/scores/baselines.csv")
         .splitCsv(header: true, quote: '"')
         .findAll { row -> row.environment != 'ablation' }
         .collectEntries { row -> [row.method, row] }

@@ -145,7 +145,7 @@ def help_line(String name, Map property, boolean required) {
  *
  * nextflow_schema.json says, under "options", which parameter is which option of which script.
  */
-def stage(String script, Map more = [:]) {
+def settings(String script, Map more = [:]) {
     def given = schema_properties()
         .findAll { name, property -> property.options?.get(script) && params[name] != null }
         .collectEntries { name, property ->

@@ -3,11 +3,11 @@
  */
 
 /** The first line of every task: which library it runs, one thread a core, a home to write caches to. */
-def prologue(int cpus, Map stage) {
+def prologue(int cpus, Map settings) {
     def threads = ['OMP', 'OPENBLAS', 'MKL', 'NUMBA'].collect { library -> "${library}_NUM_THREADS=${cpus}" }
     // Threads that wait must sleep: on shared cores, spinning ones slow each other down many times over.
     threads << 'OMP_WAIT_POLICY=PASSIVE'
-    return "export LLOKI_LIBRARY=${stage.library} ${threads.join(' ')}; [ -w \"\${HOME:-}\" ] || export HOME=\$PWD"
+    return "export LLOKI_LIBRARY=${settings.library} ${threads.join(' ')}; [ -w \"\${HOME:-}\" ] || export HOME=\$PWD"
 }
 
 /**

@@ -30,9 +30,9 @@ def main() -> None:
     else:
         import torch
 
-        from lloki.device import choose_device
-        from lloki.scgpt.checkpoint import read_checkpoint
-        from lloki.scgpt.encoder import Encoder, embed
+        from lloki.embedding.scgpt.checkpoint import read_checkpoint
+        from lloki.embedding.scgpt.encoder import Encoder, embed
+        from lloki.support.device import choose_device
 
         device = choose_device("auto")
         before, start = time.process_time(), time.perf_counter()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 
-from lloki import graph, propagation, slices, sparsity
+from lloki.propagation import graph, propagation, sparsity
+from lloki.slices import files
 
 
 def build(matrix, places):
@@ -19,8 +20,8 @@ def build(matrix, places):
 
 
 def main() -> None:
-    data = slices.read_expression(sys.argv[1], spatial=True)
-    reference = slices.read_reference(sys.argv[2])
+    data = files.read_expression(sys.argv[1], spatial=True)
+    reference = files.read_reference(sys.argv[2])
     places, seconds, start = data.obsm["spatial"], {}, time.perf_counter()
 
     def step(name):

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_info_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from lloki import neighbours
+from lloki.support import neighbours
 
 NAMES = ("purity", "k-means NMI", "Leiden NMI", "Leiden ARI")
 SEEDS = 5

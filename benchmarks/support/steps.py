@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from lloki import graph, propagation, sparsity
+from lloki.propagation import graph, propagation, sparsity
 
 
 def neighbours(matrix, k=40, pcs=50):

@@ -7,7 +7,7 @@ process ALIGN {
 
     input:
     path lloki
-    val stage
+    val settings
 
     output:
     path 'aligned/*.lloki.h5ad', arity: '1..*', emit: lloki
@@ -18,9 +18,9 @@ process ALIGN {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     align.py ${repeated('--input', lloki)} \\
-        --output aligned ${stage.options} ${task.ext.args ?: ''}
+        --output aligned ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" aligned.json > versions.yml
     """
 

@@ -1,7 +1,7 @@
 include { add_environment ; prologue } from '../../functions/task'
 
 /**
- * Another method on the genes that all slices share. bin/lloki/baselines.csv names its program and its image.
+ * Another method on the genes that all slices share. bin/lloki/scores/baselines.csv names its program and its image.
  *
  * One that cannot run says why in NAME.not_run.txt, and the pipeline goes on; so it does when the task
  * fails altogether, for want of an image for instance.
@@ -16,7 +16,7 @@ process BASELINE {
     input:
     val method
     path shared
-    val stage
+    val settings
 
     output:
     path "${method.method}.embedding.csv", emit: embedding, optional: true
@@ -26,11 +26,11 @@ process BASELINE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     ${add_environment(method.environment)}
     status=0
     ${method.program} --input ${shared} \\
-        --output ${method.method}.embedding.csv ${stage.options} ${task.ext.args ?: ''} 2> said || status=\$?
+        --output ${method.method}.embedding.csv ${settings.options} ${task.ext.args ?: ''} 2> said || status=\$?
     cat said >&2
     if [ \$status -ge 128 ]; then
         exit \$status

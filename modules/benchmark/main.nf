@@ -9,7 +9,7 @@ process BENCHMARK {
     path integrated
     path external
     path not_run
-    val stage
+    val settings
 
     output:
     path 'benchmark/metrics.csv', emit: metrics
@@ -21,9 +21,9 @@ process BENCHMARK {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     benchmark.py --input ${integrated} ${repeated('--external', external)} ${repeated('--not-run', not_run)} \\
-        --output benchmark ${stage.options} ${task.ext.args ?: ''}
+        --output benchmark ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" benchmark.json > versions.yml
     """
 

@@ -8,7 +8,7 @@ process BENCHMARK_ALIGNMENT {
     input:
     path lloki
     path slices
-    val stage
+    val settings
 
     output:
     path 'alignment_scores.csv', emit: scores
@@ -17,10 +17,10 @@ process BENCHMARK_ALIGNMENT {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     benchmark_alignment.py ${repeated('--input', lloki)} \\
         ${repeated('--slice', slices)} \\
-        --output alignment_scores.csv ${stage.options} ${task.ext.args ?: ''}
+        --output alignment_scores.csv ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" alignment_scores.json > versions.yml
     """
 

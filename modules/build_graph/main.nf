@@ -8,7 +8,7 @@ process BUILD_GRAPH {
 
     input:
     tuple val(meta), path(cells)
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("*.graph.npz"), emit: graph
@@ -18,9 +18,9 @@ process BUILD_GRAPH {
     script:
     def name = cells.name.replaceFirst(/(\.slice)?\.h5ad$/, '')
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     build_graph.py --input ${cells} \\
-        --output ${name}.graph.npz ${stage.options} ${task.ext.args ?: ''}
+        --output ${name}.graph.npz ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${name}.graph.json > versions.yml
     """
 

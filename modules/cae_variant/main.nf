@@ -10,8 +10,8 @@ process CAE_VARIANT {
     input:
     tuple val(name), val(options), path(fp)
     path slices
-    val stage
-    val infer_stage
+    val settings
+    val infer_settings
 
     output:
     path "${name}.embedding.csv", emit: embedding
@@ -20,12 +20,12 @@ process CAE_VARIANT {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
-        --output cae ${stage.options} ${options} ${task.ext.args ?: ''}
+        --output cae ${settings.options} ${options} ${task.ext.args ?: ''}
     mkdir latent
     for slice in ${fp}; do
-        infer_cae.py --input \$slice --model cae --output latent/\$slice ${infer_stage.options}
+        infer_cae.py --input \$slice --model cae --output latent/\$slice ${infer_settings.options}
     done
     export_embedding.py ${repeated('--input', fp instanceof List ? fp.collect { path -> "latent/${path}" } : "latent/${fp}")} \\
         --output ${name}.embedding.csv

@@ -8,7 +8,7 @@ process EXPORT_EMBEDDING {
 
     input:
     tuple val(name), path(embedded)
-    val stage
+    val settings
 
     output:
     path "${name}.embedding.csv", emit: embedding
@@ -17,9 +17,9 @@ process EXPORT_EMBEDDING {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     export_embedding.py ${repeated('--input', embedded)} \\
-        --output ${name}.embedding.csv ${stage.options} ${task.ext.args ?: ''}
+        --output ${name}.embedding.csv ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${name}.embedding.json > versions.yml
     """
 

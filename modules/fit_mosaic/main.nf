@@ -8,7 +8,7 @@ process FIT_MOSAIC {
     input:
     path cells
     path references, stageAs: 'reference?/*'
-    val stage
+    val settings
 
     output:
     path 'mosaic', emit: model
@@ -17,9 +17,9 @@ process FIT_MOSAIC {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     fit_mosaic.py ${repeated('--input', cells)} ${repeated('--input', references)} \\
-        --output mosaic ${stage.options} ${task.ext.args ?: ''}
+        --output mosaic ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" mosaic.json > versions.yml
     """
 

@@ -10,7 +10,7 @@ process INFER_CAE {
     input:
     tuple val(meta), path(fp)
     path model, stageAs: 'model'
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.lloki.h5ad"), emit: lloki
@@ -19,9 +19,9 @@ process INFER_CAE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     infer_cae.py --input ${fp} --model ${model} \\
-        --output ${meta.id}.lloki.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.lloki.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.lloki.json > versions.yml
     """
 

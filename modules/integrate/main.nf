@@ -8,7 +8,7 @@ process INTEGRATE {
     input:
     path lloki
     path slices
-    val stage
+    val settings
 
     output:
     path 'integrated.h5ad', emit: integrated
@@ -18,9 +18,9 @@ process INTEGRATE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     integrate.py ${repeated('--input', lloki)} ${repeated('--slice', slices)} \\
-        --output integrated.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output integrated.h5ad ${settings.options} ${task.ext.args ?: ''}
     export_embedding.py --input integrated.h5ad --key X_lloki --output embedding.csv
     versions.py "${task.process}" integrated.json > versions.yml
     """

@@ -7,7 +7,7 @@ process JOIN_SHARED {
 
     input:
     path slices
-    val stage
+    val settings
 
     output:
     path 'shared', emit: shared
@@ -16,9 +16,9 @@ process JOIN_SHARED {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     join_shared.py ${repeated('--input', slices)} \\
-        --output shared ${stage.options} ${task.ext.args ?: ''}
+        --output shared ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" shared.json > versions.yml
     """
 

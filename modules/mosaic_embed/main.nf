@@ -9,7 +9,7 @@ process MOSAIC_EMBED {
     input:
     tuple val(meta), path(cells)
     path model, stageAs: 'model'
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.fp.h5ad"), emit: fp
@@ -18,9 +18,9 @@ process MOSAIC_EMBED {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     mosaic_embed.py --input ${cells} --model ${model} \\
-        --output ${meta.id}.fp.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.fp.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.fp.json > versions.yml
     """
 

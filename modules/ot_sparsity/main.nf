@@ -8,7 +8,7 @@ process OT_SPARSITY {
 
     input:
     tuple val(meta), path(slice), path(reference, stageAs: 'reference/*')
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.targets.csv"), emit: targets
@@ -17,9 +17,9 @@ process OT_SPARSITY {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     ot_sparsity.py --input ${slice} --reference ${reference} \\
-        --output ${meta.id}.targets.csv ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.targets.csv ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.targets.json > versions.yml
     """
 

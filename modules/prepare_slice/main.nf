@@ -9,7 +9,7 @@ process PREPARE_SLICE {
 
     input:
     tuple val(meta), path(input, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*')
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.slice.h5ad"), emit: slice
@@ -25,9 +25,9 @@ process PREPARE_SLICE {
         '--spatial-unit-um': meta.spatial_unit_um,
     )
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     prepare_slice.py --input ${input} --sample ${meta.id} ${described} \\
-        --output ${meta.id}.slice.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.slice.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.slice.json > versions.yml
     """
 

@@ -11,7 +11,7 @@ process PRETRAIN_SCGPT {
     path references, stageAs: 'reference?/*'
     path mosaic, stageAs: 'mosaic_model'
     path orthologs
-    val stage
+    val settings
 
     output:
     path 'scgpt', emit: checkpoint
@@ -20,10 +20,10 @@ process PRETRAIN_SCGPT {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     pretrain_scgpt.py ${repeated('--input', cells)} ${repeated('--input', references)} \\
         ${mosaic ? "--mosaic ${mosaic}" : ''} --orthologs ${orthologs} \\
-        --output scgpt ${stage.options} ${task.ext.args ?: ''}
+        --output scgpt ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" scgpt.json > versions.yml
     """
 

@@ -8,7 +8,7 @@ process IMPUTE {
 
     input:
     tuple val(meta), path(slice), path(graph), path(targets)
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.imputed.h5ad"), emit: imputed
@@ -17,9 +17,9 @@ process IMPUTE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     propagate.py impute --input ${slice} --graph ${graph} --targets ${targets} \\
-        --output ${meta.id}.imputed.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.imputed.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.imputed.json > versions.yml
     """
 
@@ -38,7 +38,7 @@ process DENOISE {
 
     input:
     tuple val(meta), path(slice), path(imputed), path(graph)
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.denoised.h5ad"), emit: denoised
@@ -47,9 +47,9 @@ process DENOISE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     propagate.py denoise --input ${slice} --imputed ${imputed} --graph ${graph} \\
-        --output ${meta.id}.denoised.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.denoised.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.denoised.json > versions.yml
     """
 

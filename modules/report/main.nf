@@ -18,7 +18,7 @@ process REPORT {
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
     path multiqc_config
-    val stage
+    val settings
 
     output:
     path 'report.html', emit: html
@@ -28,13 +28,13 @@ process REPORT {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
-        --output report.html ${stage.options} ${task.ext.args ?: ''}
+        --output report.html ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" report.json multiqc > versions.yml
     """
 

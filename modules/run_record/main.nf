@@ -13,7 +13,7 @@ process RUN_RECORD {
     path results
     path workflow_file, stageAs: 'workflow/*'
     val about
-    val stage
+    val settings
 
     output:
     path 'run.json', emit: json
@@ -23,12 +23,12 @@ process RUN_RECORD {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     cp -L ${versions} software_versions.yml
     cp -L ${workflow_file} main.nf
     run_record.py ${repeated('--input', records)} \\
         --parameters ${parameters} ${repeated('--result', results)} ${command_line('--about': about)} \\
-        --output run.json ${stage.options} ${task.ext.args ?: ''}
+        --output run.json ${settings.options} ${task.ext.args ?: ''}
     """
 
     stub:

@@ -11,7 +11,7 @@ process SCGPT_EMBED {
     tuple val(meta), path(cells)
     path checkpoint, stageAs: 'checkpoint'
     path orthologs
-    val stage
+    val settings
 
     output:
     tuple val(meta), path("${meta.id}.fp.h5ad"), emit: fp
@@ -20,9 +20,9 @@ process SCGPT_EMBED {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     scgpt_embed.py --input ${cells} --checkpoint ${checkpoint} --orthologs ${orthologs} \\
-        --output ${meta.id}.fp.h5ad ${stage.options} ${task.ext.args ?: ''}
+        --output ${meta.id}.fp.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.fp.json > versions.yml
     """
 

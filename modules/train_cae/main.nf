@@ -10,7 +10,7 @@ process TRAIN_CAE {
     path fp
     path slices
     path adapted, stageAs: 'adapt_from'
-    val stage
+    val settings
 
     output:
     path 'cae', emit: model
@@ -20,9 +20,9 @@ process TRAIN_CAE {
 
     script:
     """
-    ${prologue(task.cpus, stage)}
+    ${prologue(task.cpus, settings)}
     train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
-        ${adapted ? "--adapt-from ${adapted}" : ''} --output cae ${stage.options} ${task.ext.args ?: ''}
+        ${adapted ? "--adapt-from ${adapted}" : ''} --output cae ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" cae.json > versions.yml
     """
 

@@ -8,13 +8,13 @@ include { IMPUTE ; DENOISE } from '../../modules/propagate/main'
 include { JOIN_SHARED } from '../../modules/join_shared/main'
 include { OT_SPARSITY } from '../../modules/ot_sparsity/main'
 include { ablations ; baselines } from '../../functions/baselines'
-include { embedder ; stage } from '../../functions/parameters'
+include { embedder ; settings } from '../../functions/parameters'
 include { by_name ; by_sample } from '../../functions/task'
 
 /**
  * What LLOKI is compared with: other methods on the same cells, and LLOKI without one of its parts.
  *
- * Another method is a program in bin and a line in bin/lloki/baselines.csv. What did not run is
+ * Another method is a program in bin and a line in bin/lloki/scores/baselines.csv. What did not run is
  * in the result all the same, with the reason.
  */
 workflow COMPARE {
@@ -32,8 +32,8 @@ workflow COMPARE {
     variants = ablations()
 
     // Other methods, on the genes that all slices share.
-    JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), stage('join_shared'))
-    BASELINE(channel.fromList(programs), JOIN_SHARED.out.shared.first(), stage('baseline'))
+    JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), settings('join_shared'))
+    BASELINE(channel.fromList(programs), JOIN_SHARED.out.shared.first(), settings('baseline'))
 
     // The embedder on slices as they came: by itself, and under the autoencoder.
     without_fp = raw || variants ? slices : channel.empty()
@@ -41,21 +41,21 @@ workflow COMPARE {
     EMBED(without_fp, references, slices, trained_scgpt)
     EXPORT_EMBEDDING(
         by_sample(raw ? EMBED.out.fp : channel.empty()).map { files -> [embedder(), files] },
-        stage('export_embedding', ['--key': 'X_lloki_fp']),
+        settings('export_embedding', ['--key': 'X_lloki_fp']),
     )
 
     // Propagation that fills every gene, for want of a target.
-    OT_SPARSITY((variants ? slices : channel.empty()).join(references), stage('ot_sparsity', ['--full': true]))
-    IMPUTE(slices.join(graphs).join(OT_SPARSITY.out.targets), stage('impute'))
-    BUILD_GRAPH(IMPUTE.out.imputed, stage('build_graph'))
-    DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH.out.graph), stage('denoise'))
+    OT_SPARSITY((variants ? slices : channel.empty()).join(references), settings('ot_sparsity', ['--full': true]))
+    IMPUTE(slices.join(graphs).join(OT_SPARSITY.out.targets), settings('impute'))
+    BUILD_GRAPH(IMPUTE.out.imputed, settings('build_graph'))
+    DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH.out.graph), settings('denoise'))
     EMBED_FULL(DENOISE.out.denoised, references, slices, trained_scgpt)
 
     inputs = [no_fp: EMBED.out.fp, no_transport: EMBED_FULL.out.fp]
     trained = variants.inject(channel.empty()) { all, name, options ->
         all.mix(by_sample(inputs[name] ?: fp).map { files -> [name, options, files] })
     }
-    CAE_VARIANT(trained, by_sample(slices), stage('train_cae'), stage('infer_cae'))
+    CAE_VARIANT(trained, by_sample(slices), settings('train_cae'), settings('infer_cae'))
 
     results = [JOIN_SHARED.out, BASELINE.out, EXPORT_EMBEDDING.out, CAE_VARIANT.out]
     tables = results.drop(1).inject(channel.empty()) { all, one -> all.mix(one.embedding) }

@@ -2,7 +2,7 @@ include { FIT_MOSAIC } from '../../modules/fit_mosaic/main'
 include { MOSAIC_EMBED } from '../../modules/mosaic_embed/main'
 include { PRETRAIN_SCGPT } from '../../modules/pretrain_scgpt/main'
 include { SCGPT_EMBED } from '../../modules/scgpt_embed/main'
-include { embedder ; stage } from '../../functions/parameters'
+include { embedder ; settings } from '../../functions/parameters'
 include { by_sample } from '../../functions/task'
 
 /**
@@ -54,7 +54,7 @@ workflow SCGPT {
     else if (params.pretrain_scgpt) {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
         mosaic = params.mosaic_model ? file(params.mosaic_model) : []
-        PRETRAIN_SCGPT(by_sample(slices), distinct, mosaic, orthologs, stage('pretrain_scgpt'))
+        PRETRAIN_SCGPT(by_sample(slices), distinct, mosaic, orthologs, settings('pretrain_scgpt'))
         model = PRETRAIN_SCGPT.out.checkpoint
         json = PRETRAIN_SCGPT.out.json
         versions = PRETRAIN_SCGPT.out.versions
@@ -64,7 +64,7 @@ workflow SCGPT {
         json = channel.empty()
         versions = channel.empty()
     }
-    SCGPT_EMBED(cells, model, orthologs, stage('scgpt_embed'))
+    SCGPT_EMBED(cells, model, orthologs, settings('scgpt_embed'))
     fp = SCGPT_EMBED.out.fp
     json = json.mix(SCGPT_EMBED.out.json)
     versions = versions.mix(SCGPT_EMBED.out.versions)
@@ -90,12 +90,12 @@ workflow MOSAIC {
     }
     else {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
-        FIT_MOSAIC(by_sample(cells), distinct, stage('fit_mosaic'))
+        FIT_MOSAIC(by_sample(cells), distinct, settings('fit_mosaic'))
         model = FIT_MOSAIC.out.model
         json = FIT_MOSAIC.out.json
         versions = FIT_MOSAIC.out.versions
     }
-    MOSAIC_EMBED(cells, model, stage('mosaic_embed'))
+    MOSAIC_EMBED(cells, model, settings('mosaic_embed'))
     fp = MOSAIC_EMBED.out.fp
     json = json.mix(MOSAIC_EMBED.out.json)
     versions = versions.mix(MOSAIC_EMBED.out.versions)

@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import benchmark
-from lloki import baselines, graph, integration, metrics, slices
+from lloki.integration import joined
+from lloki.propagation import graph
+from lloki.scores import baselines, metrics
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 UNLABELLED = {"PCR comparison", "iLISI", "Spatial coherence"}
@@ -23,22 +26,22 @@ def data():
     """450 real cells as integrate.py writes them; X_lloki has less of each technology's mean."""
     parts = []
     for name, technology in NAMES.items():
-        part = slices.read_h5ad(DEMO / f"{name}.h5ad")[::8][:150].copy()
-        parts.append(slices.prepare(part, name, sample=name, technology=technology))
-    joined = ad.AnnData(obs=integration.join_obs([part.obs for part in parts]))
-    genes = integration.shared_genes([part.var_names for part in parts])
-    before = graph.principal_components(integration.shared_expression(parts, genes), 50)
-    means = pd.DataFrame(before).groupby(joined.obs["technology"].to_numpy()).transform("mean")
-    joined.obsm["spatial"] = integration.join_coordinates([part.obsm["spatial"] for part in parts])
-    joined.obsm["X_pca_shared"] = before
-    joined.obsm["X_lloki"] = before - 0.8 * means.to_numpy(np.float32)
+        part = files.read_h5ad(DEMO / f"{name}.h5ad")[::8][:150].copy()
+        parts.append(files.prepare(part, name, sample=name, technology=technology))
+    whole = ad.AnnData(obs=joined.join_obs([part.obs for part in parts]))
+    genes = joined.shared_genes([part.var_names for part in parts])
+    before = graph.principal_components(joined.shared_expression(parts, genes), 50)
+    means = pd.DataFrame(before).groupby(whole.obs["technology"].to_numpy()).transform("mean")
+    whole.obsm["spatial"] = joined.join_coordinates([part.obsm["spatial"] for part in parts])
+    whole.obsm["X_pca_shared"] = before
+    whole.obsm["X_lloki"] = before - 0.8 * means.to_numpy(np.float32)
     for key in ("X_umap", "X_umap_pca_shared"):
-        joined.obsm[key] = before[:, :2]
-    return joined
+        whole.obsm[key] = before[:, :2]
+    return whole
 
 
 def run(data, folder, *options):
-    slices.write_h5ad(data, folder / "in.h5ad")
+    files.write_h5ad(data, folder / "in.h5ad")
     (folder / "out").mkdir(exist_ok=True)
     arguments = ["--input", folder / "in.h5ad", "--output", folder / "out/bench", *options]
     return CliRunner().invoke(benchmark.main, [str(argument) for argument in arguments])
@@ -156,7 +159,7 @@ def test_other_methods_stand_beside_and_those_that_did_not_run_are_named(data, t
     assert record["not_run"]["seurat"] == "there is no R"
     assert "its task failed" in record["not_run"]["scvi"] and len(record["not_run"]) == 2
     assert "Seurat RPCA was not run: there is no R" in done.stderr
-    kept = slices.read_h5ad(tmp_path / "out/bench/embeddings.h5ad")
+    kept = files.read_h5ad(tmp_path / "out/bench/embeddings.h5ad")
     np.testing.assert_allclose(kept.obsm["X_harmony"], data.obsm["X_lloki"], rtol=1e-4, atol=1e-5)
     assert np.isfinite(kept.obsm["X_umap_harmony"]).all()
     coherence = pd.read_csv(tmp_path / "out/bench/coherence.csv")

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 
 import build_graph
-from lloki import graph, slices
+from lloki.propagation import graph
+from lloki.slices import files
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def slice_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("slice") / "osm.slice.h5ad"
-    data = slices.read_h5ad(ROOT / "assets/demo/osmfish.h5ad")
-    slices.write_h5ad(slices.prepare(data, path, sample="osm", technology="osmFISH"), path)
+    data = files.read_h5ad(ROOT / "assets/demo/osmfish.h5ad")
+    files.write_h5ad(files.prepare(data, path, sample="osm", technology="osmFISH"), path)
     return path
 
 
@@ -44,7 +45,7 @@ def refused(result, output, *words):
 def test_graph_of_a_real_slice(slice_path, tmp_path):
     result = run(slice_path, tmp_path / "osm.graph.npz")
     assert result.exit_code == 0, result.output
-    data = slices.read_expression(slice_path, spatial=True)
+    data = files.read_expression(slice_path, spatial=True)
     matrix = sp.load_npz(tmp_path / "osm.graph.npz")
     assert (matrix.format, matrix.dtype, matrix.indices.dtype) == ("csr", np.float32, np.int32)
     sigma = graph.mean_pair_distance(data.obsm["spatial"], 0)
@@ -79,7 +80,7 @@ def test_as_a_command_on_any_number_of_threads(slice_path, tmp_path):
 def test_options_reach_the_graph(slice_path, tmp_path):
     options = ["--n-pcs", "0", "--metric", "euclidean", "--sigma", "25", "--neighbors", "7"]
     assert run(slice_path, tmp_path / "x.npz", *options).exit_code == 0
-    data = slices.read_expression(slice_path, spatial=True)
+    data = files.read_expression(slice_path, spatial=True)
     found = graph.find_neighbours(data.X.toarray(), 7, "euclidean")
     expected = graph.spatial_graph(found.indices, data.obsm["spatial"], 25.0)
     assert (sp.load_npz(tmp_path / "x.npz") != expected).nnz == 0
@@ -104,11 +105,11 @@ def test_a_failed_approximate_search_is_said(slice_path, tmp_path, monkeypatch):
 
 
 def test_any_file_with_expression_and_places_will_do(slice_path, tmp_path):
-    data = slices.read_h5ad(slice_path)[:3].copy()
+    data = files.read_h5ad(slice_path)[:3].copy()
     del data.obs["sample"]
     data.obsm["spatial"] = np.zeros((3, 3))
     (tmp_path / "in").mkdir()
-    slices.write_h5ad(data, tmp_path / "in/mine.v2.h5ad")
+    files.write_h5ad(data, tmp_path / "in/mine.v2.h5ad")
     assert run(tmp_path / "in/mine.v2.h5ad", tmp_path / "x.npz").exit_code == 0
     record = json.loads((tmp_path / "x.json").read_text())
     assert (record["sample"], record["neighbours"], record["sigma"]) == ("mine", 2, 0)
@@ -127,7 +128,7 @@ def test_any_file_with_expression_and_places_will_do(slice_path, tmp_path):
     ],
 )
 def test_bad_slices_are_refused(slice_path, tmp_path, fault, word):
-    data = slices.read_h5ad(slice_path)
+    data = files.read_h5ad(slice_path)
     fault(data)
     bad = tmp_path / "in/bad.h5ad"
     (tmp_path / "in").mkdir()

@@ -9,30 +9,30 @@ import pytest
 from click.testing import CliRunner
 
 import integrate
-from lloki import slices
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 SLICES = {"osm": "osmFISH", "star": "STARmap", "xen": "Xenium"}
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def prepared(tmp_path_factory):
     """Prepared slices of 150 real cells, with made-up embeddings."""
     folder = tmp_path_factory.mktemp("slices")
     rng = np.random.default_rng(0)
     for (sample, technology), name in zip(
         SLICES.items(), ("osmfish", "starmap", "xenium"), strict=True
     ):
-        data = slices.read_h5ad(DEMO / f"{name}.h5ad")
+        data = files.read_h5ad(DEMO / f"{name}.h5ad")
         data = data[np.sort(rng.choice(data.n_obs, 150, False))].copy()
-        data = slices.prepare(data, name, sample=sample, technology=technology)
-        slices.write_h5ad(data, folder / f"{sample}.slice.h5ad")
-        cells = slices.without_expression(data)
+        data = files.prepare(data, name, sample=sample, technology=technology)
+        files.write_h5ad(data, folder / f"{sample}.slice.h5ad")
+        cells = files.without_expression(data)
         cells.obsm["X_lloki_fp"] = rng.normal(size=(data.n_obs, 12)).astype(np.float32)
         cells.obsm["X_lloki"] = rng.normal(size=(data.n_obs, 8)).astype(np.float32)
         cells.obsm["spatial_aligned"] = cells.obsm["spatial"] + 1
-        slices.record(cells, "embedding", embedder="mosaic", model_sha256="0123456789abcdef")
-        slices.write_h5ad(cells, folder / f"{sample}.lloki.h5ad")
+        files.record(cells, "embedding", embedder="mosaic", model_sha256="0123456789abcdef")
+        files.write_h5ad(cells, folder / f"{sample}.lloki.h5ad")
     return folder
 
 
@@ -54,31 +54,31 @@ def refused(result, output, *words):
     assert list(output.parent.iterdir()) == []
 
 
-def changed(files, folder, sample, change, kind="lloki"):
+def changed(prepared, folder, sample, change, kind="lloki"):
     """Copies of all files, one of them changed."""
     folder.mkdir()
-    for path in files.iterdir():
+    for path in prepared.iterdir():
         (folder / path.name).symlink_to(path)
     path = folder / f"{sample}.{kind}.h5ad"
-    data = slices.read_h5ad(path)
+    data = files.read_h5ad(path)
     data = change(data) or data
     path.unlink()
-    slices.write_h5ad(data, path)
+    files.write_h5ad(data, path)
     return folder
 
 
 @pytest.fixture(scope="module")
-def result(files, tmp_path_factory):
+def result(prepared, tmp_path_factory):
     output = tmp_path_factory.mktemp("result") / "integrated.h5ad"
-    done = run(files, output)
+    done = run(prepared, output)
     assert done.exit_code == 0, done.output
     return output
 
 
 @pytest.mark.slow
-def test_all_cells_and_embeddings_of_real_slices(files, result):
+def test_all_cells_and_embeddings_of_real_slices(prepared, result):
     data = ad.read_h5ad(result)
-    parts = [ad.read_h5ad(files / f"{sample}.lloki.h5ad") for sample in SLICES]
+    parts = [ad.read_h5ad(prepared / f"{sample}.lloki.h5ad") for sample in SLICES]
     assert data.obs_names.tolist() == [name for part in parts for name in part.obs_names]
     for key in ("X_lloki_fp", "X_lloki", "spatial", "spatial_aligned"):
         np.testing.assert_array_equal(data.obsm[key], np.concatenate([p.obsm[key] for p in parts]))
@@ -96,9 +96,9 @@ def test_all_cells_and_embeddings_of_real_slices(files, result):
 
 
 @pytest.mark.slow
-def test_the_baseline_is_pca_of_the_genes_all_slices_share(files, result):
+def test_the_baseline_is_pca_of_the_genes_all_slices_share(prepared, result):
     data = ad.read_h5ad(result)
-    parts = [slices.read_h5ad(files / f"{sample}.slice.h5ad") for sample in SLICES]
+    parts = [files.read_h5ad(prepared / f"{sample}.slice.h5ad") for sample in SLICES]
     names = [{g.upper(): g for g in part.var_names} for part in parts]
     shared = sorted(set.intersection(*map(set, names)))
     assert sorted(g.upper() for g in data.uns["lloki"]["shared_genes"]) == shared
@@ -116,23 +116,23 @@ def test_the_baseline_is_pca_of_the_genes_all_slices_share(files, result):
 
 
 @pytest.mark.slow
-def test_scanpy_and_a_second_run(files, result, tmp_path):
+def test_scanpy_and_a_second_run(prepared, result, tmp_path):
     scanpy = pytest.importorskip("scanpy")
     data = scanpy.read_h5ad(result)
     scanpy.pp.neighbors(data, use_rep="X_lloki")
     again = tmp_path / "again.h5ad"
-    assert run(files, again, "--no-umap").exit_code == 0
+    assert run(prepared, again, "--no-umap").exit_code == 0
     second = ad.read_h5ad(again)
     for key in second.obsm:
         np.testing.assert_array_equal(second.obsm[key], data.obsm[key])
     assert not [key for key in second.obsm if "umap" in key]
 
 
-def test_slices_that_share_no_gene_have_no_baseline(files, tmp_path):
+def test_slices_that_share_no_gene_have_no_baseline(prepared, tmp_path):
     def rename(data):
         data.var_names = [f"other{i}" for i in range(data.n_vars)]
 
-    folder = changed(files, tmp_path / "in", "osm", rename, "slice")
+    folder = changed(prepared, tmp_path / "in", "osm", rename, "slice")
     done = run(folder, tmp_path / "i.h5ad", "--no-umap")
     assert done.exit_code == 0, done.output
     assert "no gene is in every slice" in done.stderr
@@ -141,11 +141,11 @@ def test_slices_that_share_no_gene_have_no_baseline(files, tmp_path):
     assert data.n_obs == 450
 
 
-def test_flat_and_deep_slices_together(files, tmp_path):
+def test_flat_and_deep_slices_together(prepared, tmp_path):
     def deepen(data):
         data.obsm["spatial"] = np.column_stack([data.obsm["spatial"], np.full(data.n_obs, 7.0)])
 
-    folder = changed(files, tmp_path / "in", "star", deepen)
+    folder = changed(prepared, tmp_path / "in", "star", deepen)
     done = run(folder, tmp_path / "i.h5ad", "--no-umap")
     assert done.exit_code == 0, done.output
     assert "z = 0" in done.stderr
@@ -154,11 +154,11 @@ def test_flat_and_deep_slices_together(files, tmp_path):
     )
 
 
-def test_partly_aligned_slices_are_joined_as_they_came(files, tmp_path):
+def test_partly_aligned_slices_are_joined_as_they_came(prepared, tmp_path):
     def forget(data):
         del data.obsm["spatial_aligned"]
 
-    folder = changed(files, tmp_path / "in", "star", forget)
+    folder = changed(prepared, tmp_path / "in", "star", forget)
     done = run(folder, tmp_path / "i.h5ad", "--no-umap")
     assert "spatial_aligned is left out: star has none" in done.stderr
     assert "spatial_aligned" not in ad.read_h5ad(tmp_path / "i.h5ad").obsm
@@ -214,18 +214,18 @@ def fewer(data):
         (fewer, "slice", ("star.slice.h5ad", "cells")),
     ],
 )
-def test_files_that_do_not_belong_together(files, tmp_path, change, kind, words):
-    folder = changed(files, tmp_path / "in", "star", change, kind)
+def test_files_that_do_not_belong_together(prepared, tmp_path, change, kind, words):
+    folder = changed(prepared, tmp_path / "in", "star", change, kind)
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "i.h5ad"
     refused(run(folder, output, "--no-umap"), output, *words)
 
 
-def test_cells_of_one_name_in_two_samples(files, tmp_path):
+def test_cells_of_one_name_in_two_samples(prepared, tmp_path):
     def twin(data):
         data.obs_names = [f"osm:{i}" for i in range(data.n_obs)]
 
-    folder = changed(files, tmp_path / "one", "osm", twin)
+    folder = changed(prepared, tmp_path / "one", "osm", twin)
     folder = changed(folder, tmp_path / "two", "osm", twin, "slice")
     folder = changed(folder, tmp_path / "three", "star", twin)
     folder = changed(folder, tmp_path / "four", "star", twin, "slice")
@@ -234,10 +234,10 @@ def test_cells_of_one_name_in_two_samples(files, tmp_path):
     refused(run(folder, output, "--no-umap"), output, "'osm:0'", "two samples")
 
 
-def test_missing_and_surplus_files(files, tmp_path):
+def test_missing_and_surplus_files(prepared, tmp_path):
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "i.h5ad"
-    refused(run(files, output, expressed=["osm", "star"]), output, "xen", "missing")
-    refused(run(files, output, embedded=["osm", "star"]), output, "xen.slice.h5ad", "no --input")
-    refused(run(files, output, expressed=["osm", "osm"]), output, "osm.slice.h5ad", "twice")
-    refused(run(files, output, embedded=["no"]), output, "no.lloki.h5ad", "no such file")
+    refused(run(prepared, output, expressed=["osm", "star"]), output, "xen", "missing")
+    refused(run(prepared, output, embedded=["osm", "star"]), output, "xen.slice.h5ad", "no --input")
+    refused(run(prepared, output, expressed=["osm", "osm"]), output, "osm.slice.h5ad", "twice")
+    refused(run(prepared, output, embedded=["no"]), output, "no.lloki.h5ad", "no such file")

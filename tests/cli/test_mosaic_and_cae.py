@@ -24,7 +24,7 @@ import infer_cae  # noqa: E402
 import mosaic_embed  # noqa: E402
 import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
-from lloki.cli import Progress  # noqa: E402
+from lloki.support.cli import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import ot_sparsity
-from lloki import slices
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 REFERENCE = DEMO / "reference.h5ad"
@@ -19,8 +19,8 @@ REFERENCE = DEMO / "reference.h5ad"
 @pytest.fixture(scope="module")
 def slice_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("slice") / "osm.slice.h5ad"
-    data = slices.read_h5ad(DEMO / "osmfish.h5ad")
-    slices.write_h5ad(slices.prepare(data, path, sample="osm", technology="osmFISH"), path)
+    data = files.read_h5ad(DEMO / "osmfish.h5ad")
+    files.write_h5ad(files.prepare(data, path, sample="osm", technology="osmFISH"), path)
     return path
 
 
@@ -46,14 +46,14 @@ def test_targets_of_a_real_slice(slice_path, tmp_path):
     result = run(slice_path, REFERENCE, tmp_path / "osm.targets.csv")
     assert result.exit_code == 0, result.output
     table = read(tmp_path / "osm.targets.csv")
-    data = slices.read_h5ad(slice_path)
+    data = files.read_h5ad(slice_path)
     dense = data.X.toarray()
     assert list(table.index) == list(data.obs_names)
     assert list(table) == ["n_genes", "sparsity", "target_sparsity", "max_nonzero"]
     np.testing.assert_array_equal(table.n_genes, (dense > 0).sum(axis=1))
     np.testing.assert_allclose(table.sparsity, (dense == 0).mean(axis=1))
     # the reference's sparsity on the 16 genes it shares, counted from the file itself
-    reference = slices.read_h5ad(REFERENCE)
+    reference = files.read_h5ad(REFERENCE)
     both = [g for g in reference.var_names if g.upper() in {v.upper() for v in data.var_names}]
     of_reference = (reference[:, both].X.toarray() == 0).mean(axis=1)
     ranks = table.sparsity.rank(method="average")
@@ -79,7 +79,7 @@ def test_targets_of_a_real_slice(slice_path, tmp_path):
 def test_the_whole_reference_can_be_counted(slice_path, tmp_path):
     result = run(slice_path, REFERENCE, tmp_path / "t.csv", "--reference-genes", "all")
     assert result.exit_code == 0
-    of_reference = (slices.read_h5ad(REFERENCE).X.toarray() == 0).mean(axis=1)
+    of_reference = (files.read_h5ad(REFERENCE).X.toarray() == 0).mean(axis=1)
     record = json.loads((tmp_path / "t.json").read_text())
     assert record["sparsity_reference"]["mean"] == pytest.approx(of_reference.mean())
     assert read(tmp_path / "t.csv").target_sparsity.between(0, of_reference.max()).all()
@@ -93,13 +93,13 @@ def test_too_few_shared_genes_are_refused(slice_path, tmp_path):
 
 
 def test_ten_shared_genes_are_wanted_by_default(slice_path, tmp_path):
-    reference = slices.read_h5ad(REFERENCE)
-    ours = {g.upper() for g in slices.read_h5ad(slice_path).var_names}
+    reference = files.read_h5ad(REFERENCE)
+    ours = {g.upper() for g in files.read_h5ad(slice_path).var_names}
     common = [g.upper() in ours for g in reference.var_names]
     kept = np.flatnonzero(~np.array(common) | (np.cumsum(common) <= 9))
     small = tmp_path / "in/small.h5ad"
     small.parent.mkdir()
-    slices.write_h5ad(reference[:200, kept].copy(), small)
+    files.write_h5ad(reference[:200, kept].copy(), small)
     (tmp_path / "out").mkdir()
     output = tmp_path / "out/t.csv"
     refused(run(slice_path, small, output), output, small, "shares 9 genes", "fewer than 10")
@@ -116,7 +116,7 @@ def test_bad_files_are_refused(slice_path, tmp_path):
     refused(run(slice_path, text, output), output, text, "not a readable AnnData")
     raw = DEMO / "osmfish.h5ad"
     refused(run(raw, REFERENCE, output), output, raw, "obs['sample']", "prepare_slice.py")
-    bad = slices.read_h5ad(REFERENCE)
+    bad = files.read_h5ad(REFERENCE)
     bad.X.data[0] = np.nan
     bad.write_h5ad(tmp_path / "nan.h5ad")
     refused(run(slice_path, tmp_path / "nan.h5ad", output), output, "nan.h5ad", "NaN")

@@ -316,13 +316,13 @@ def test_an_existing_good_output_survives_a_failed_run(small, tmp_path, out):
 
 
 def test_a_failure_while_writing_leaves_nothing(monkeypatch, out):
-    from lloki import slices
+    from lloki.slices import files
 
     def full(data, path):
         path.write_bytes(b"half a file")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(slices, "write_h5ad", full)
+    monkeypatch.setattr(files, "write_h5ad", full)
     refused(call(DEMO / "osmfish.h5ad", out), "one.slice.h5ad", "no space is left", code=74)
     assert not list(out.parent.iterdir())
 

@@ -12,7 +12,7 @@ import build_graph
 import ot_sparsity
 import prepare_slice
 import propagate
-from lloki import slices
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 
@@ -26,15 +26,15 @@ def good(command, *options):
 def test_the_release_is_reproduced_where_it_differs(tmp_path):
     names = ("s.slice.h5ad", "s.graph.npz", "s.targets.csv", "s.imputed.h5ad")
     cells, graph, targets, imputed = (tmp_path / name for name in names)
-    raw, reference = (slices.read_h5ad(DEMO / f"{s}.h5ad") for s in ("starmap", "reference"))
+    raw, reference = (files.read_h5ad(DEMO / f"{s}.h5ad") for s in ("starmap", "reference"))
     raw = raw[:400].copy()
-    slices.write_h5ad(raw, tmp_path / "raw.h5ad")
+    files.write_h5ad(raw, tmp_path / "raw.h5ad")
     good(
         prepare_slice.main, "--input", tmp_path / "raw.h5ad", "--output", cells,
         "--sample", "s", "--technology", "STARmap",
     )  # fmt: skip
     counts = raw.X.toarray()
-    values = slices.read_h5ad(cells).X.toarray()
+    values = files.read_h5ad(cells).X.toarray()
     np.testing.assert_allclose(values, counts / counts.max(), rtol=1e-6)
 
     good(build_graph.main, "--input", cells, "--output", graph)
@@ -65,7 +65,7 @@ def test_the_release_is_reproduced_where_it_differs(tmp_path):
         propagate.impute, "--input", cells, "--graph", graph, "--targets", targets,
         "--output", imputed, "--max-iter", "1",
     )  # fmt: skip
-    result = slices.read_h5ad(imputed).X.toarray()
+    result = files.read_h5ad(imputed).X.toarray()
     np.testing.assert_array_equal(result[values > 0], values[values > 0])
     hop = weights @ values
     np.testing.assert_allclose(result, np.where(result > 0, np.where(values > 0, values, hop), 0),

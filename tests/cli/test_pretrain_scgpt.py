@@ -17,9 +17,9 @@ sys.path.insert(0, str(BIN))
 import fit_mosaic  # noqa: E402
 import pretrain_scgpt  # noqa: E402
 import scgpt_embed  # noqa: E402
-from lloki import slices  # noqa: E402
-from lloki.scgpt import pretrain  # noqa: E402
-from lloki.scgpt.checkpoint import read_checkpoint  # noqa: E402
+from lloki.embedding.scgpt import pretrain  # noqa: E402
+from lloki.embedding.scgpt.checkpoint import read_checkpoint  # noqa: E402
+from lloki.slices import files  # noqa: E402
 
 TINY = """
 --dim 16 --layers 1 --heads 2 --hidden 16 --steps 8 --batch-size 12 --warmup 2 --device cpu
@@ -46,7 +46,7 @@ def inputs(tmp_path_factory):
     for name in ("osmfish", "xenium", "reference"):
         data = ad.read_h5ad(DEMO / f"{name}.h5ad")[:90].copy()
         if name == "xenium":
-            data = slices.prepare(data, name, sample="x", technology="Xenium", organism="mouse")
+            data = files.prepare(data, name, sample="x", technology="Xenium", organism="mouse")
         data.write_h5ad(folder / f"{name}.h5ad")
     return folder
 

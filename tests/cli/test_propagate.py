@@ -13,8 +13,9 @@ from click.testing import CliRunner
 import build_graph
 import ot_sparsity
 import propagate
-from lloki import propagation, slices
-from lloki.graph import averaging
+from lloki.propagation import propagation
+from lloki.propagation.graph import averaging
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 
@@ -46,9 +47,9 @@ def made(tmp_path_factory):
     300 genes of STARmap stand for the panel: unlike osmFISH's, its targets leave room to impute.
     """
     folder = tmp_path_factory.mktemp("made")
-    data = slices.read_h5ad(DEMO / "starmap.h5ad")[:, :300].copy()
-    prepared = slices.prepare(data, "demo", sample="star", technology="STARmap")
-    slices.write_h5ad(prepared, folder / "star.slice.h5ad")
+    data = files.read_h5ad(DEMO / "starmap.h5ad")[:, :300].copy()
+    prepared = files.prepare(data, "demo", sample="star", technology="STARmap")
+    files.write_h5ad(prepared, folder / "star.slice.h5ad")
     raw, imputed = folder / "star.slice.h5ad", folder / "star.imputed.h5ad"
     for result in (
         call(build_graph.main, "--input", raw, "--output", folder / "star.graph.npz"),
@@ -85,7 +86,7 @@ def refused(result, output, *words):
 
 
 def inputs(folder):
-    data = slices.read_h5ad(folder / "star.slice.h5ad")
+    data = files.read_h5ad(folder / "star.slice.h5ad")
     limits = pd.read_csv(folder / "star.targets.csv").max_nonzero.to_numpy()
     return data, sp.load_npz(folder / "star.graph.npz"), limits
 
@@ -101,7 +102,7 @@ def like_the_slice(result, data):
 
 def test_impute_a_real_slice(made):
     data, graph, limits = inputs(made)
-    result = slices.read_h5ad(made / "star.imputed.h5ad")
+    result = files.read_h5ad(made / "star.imputed.h5ad")
     like_the_slice(result, data)
     expected = propagation.impute(data.X, averaging(graph), limits)
     assert (expected.matrix != result.X).nnz == 0
@@ -127,15 +128,15 @@ def test_symmetric_weights_are_those_of_the_graph(made, output):
     data, graph, limits = inputs(made)
     assert impute(made, output, "--weights", "symmetric").exit_code == 0
     expected = propagation.impute(data.X, graph, limits)
-    assert (expected.matrix != slices.read_h5ad(output).X).nnz == 0
-    mean = slices.read_h5ad(made / "star.imputed.h5ad").X
+    assert (expected.matrix != files.read_h5ad(output).X).nnz == 0
+    mean = files.read_h5ad(made / "star.imputed.h5ad").X
     assert (expected.matrix != mean).nnz > 0
 
 
 def test_thin_cuts_every_cell_to_its_target_or_one_value(made, output):
     data, _, limits = inputs(made)
     assert impute(made, output, "--thin").exit_code == 0
-    result = slices.read_h5ad(output)
+    result = files.read_h5ad(output)
     np.testing.assert_array_equal(np.diff(result.X.indptr), np.maximum(limits, 1))
     record = json.loads(output.with_suffix(".json").read_text())
     assert record["cells_thinned"] == (np.diff(data.X.indptr) > np.maximum(limits, 1)).sum()
@@ -161,7 +162,7 @@ def test_a_slice_that_needs_no_imputation_is_said(copied, output):
     assert impute(copied, output).exit_code == 0
     record = json.loads(output.with_suffix(".json").read_text())
     assert "nothing was imputed" in record["warnings"][0]
-    assert (slices.read_h5ad(output).X != inputs(copied)[0].X).nnz == 0
+    assert (files.read_h5ad(output).X != inputs(copied)[0].X).nnz == 0
 
 
 @pytest.mark.parametrize("support", ["imputed", "all"])
@@ -170,11 +171,11 @@ def test_denoise_a_real_slice(made, output, diffuse, support):
     options = ["--alpha", "0.2", "--diffuse", diffuse, "--support", support]
     assert denoise(made, output, *options).exit_code == 0
     data, _, _ = inputs(made)
-    result = slices.read_h5ad(output)
+    result = files.read_h5ad(output)
     like_the_slice(result, data)
     expected = propagation.denoise(
         data.X,
-        slices.read_h5ad(made / "star.imputed.h5ad").X,
+        files.read_h5ad(made / "star.imputed.h5ad").X,
         averaging(sp.load_npz(made / "star.imputed.graph.npz")),
         0.2,
         diffuse,
@@ -248,19 +249,19 @@ def test_targets_that_do_not_fit_are_refused(copied, output, fault, word):
 
 def test_an_imputed_file_of_another_slice_is_refused(copied, output):
     path = copied / "star.imputed.h5ad"
-    whole = slices.read_h5ad(path)
-    slices.write_h5ad(whole[::-1].copy(), path)
+    whole = files.read_h5ad(path)
+    files.write_h5ad(whole[::-1].copy(), path)
     refused(denoise(copied, output), output, path, "its cells", "star.slice.h5ad")
-    slices.write_h5ad(whole[:, 1:].copy(), path)
+    files.write_h5ad(whole[:, 1:].copy(), path)
     refused(denoise(copied, output), output, path, "its genes", "star.slice.h5ad")
 
 
 @pytest.mark.parametrize("fault", [np.nan, -1])
 def test_bad_expression_is_refused(copied, output, fault):
     path = copied / "star.slice.h5ad"
-    data = slices.read_h5ad(path)
+    data = files.read_h5ad(path)
     data.X.data[0] = fault
-    slices.write_h5ad(data, path)
+    files.write_h5ad(data, path)
     refused(impute(copied, output), output, path)
     refused(denoise(copied, output), output, path)
 

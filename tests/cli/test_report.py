@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import report
-from lloki import slices
+from lloki.slices import files
 
 DEMO = Path(__file__).parents[2] / "assets/demo"
 BIN = Path(__file__).parents[2] / "bin"
@@ -25,9 +25,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
     parts = []
     for name, technology in (("starmap", "STARmap"), ("xenium", "Xenium")):
-        part = slices.read_h5ad(DEMO / f"{name}.h5ad")[::6].copy()
-        part = slices.prepare(part, name, sample=name, technology=technology)
-        parts.append(slices.without_expression(part))
+        part = files.read_h5ad(DEMO / f"{name}.h5ad")[::6].copy()
+        part = files.prepare(part, name, sample=name, technology=technology)
+        parts.append(files.without_expression(part))
         record = {
             "stage": "prepare_slice", "sample": name, "cells": part.n_obs, "genes": part.n_vars,
             "parameters": {"sample": name}, "warnings": [f"{name} & <script>alert(1)</script>"],
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
         data.obsm[key] = rng.normal(size=(data.n_obs, width))
     data.obsm["spatial_aligned"] = data.obsm["spatial"] + 1
     data.uns["lloki"] = {"embedder": "mosaic", "shared_genes": ["Gad2"]}
-    slices.write_h5ad(data, folder / "integrated.h5ad")
+    files.write_h5ad(data, folder / "integrated.h5ad")
     (folder / "metrics.csv").write_text(
         "embedding,metric,group,value\nX_pca_shared,Bio conservation,aggregate,0.41\n"
         "X_lloki,Bio conservation,aggregate,0.57\n"
@@ -114,12 +114,12 @@ def test_a_page_with_everything(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_page_with_the_least(folder, tmp_path):
-    data = slices.read_h5ad(folder / "integrated.h5ad")
+    data = files.read_h5ad(folder / "integrated.h5ad")
     for key in [key for key in data.obsm if key not in ("spatial", "X_lloki")]:
         del data.obsm[key]
     data.uns = {}
     (tmp_path / "in").mkdir()
-    slices.write_h5ad(data, tmp_path / "in/integrated.h5ad")
+    files.write_h5ad(data, tmp_path / "in/integrated.h5ad")
     (tmp_path / "in/a.slice.json").write_text("{}")
     (tmp_path / "out").mkdir()
     done = run(tmp_path / "in", tmp_path / "out/report.html")
@@ -164,9 +164,9 @@ def test_what_users_get_wrong(folder, tmp_path):
         (lambda d: d.obs.pop("technology"), "'technology'"),
         (lambda d: d.obsm.pop("X_lloki"), "X_lloki"),
     ):
-        data = slices.read_h5ad(folder / "integrated.h5ad")
+        data = files.read_h5ad(folder / "integrated.h5ad")
         change(data)
         (tmp_path / "in").mkdir(exist_ok=True)
-        slices.write_h5ad(data, tmp_path / "in/integrated.h5ad")
+        files.write_h5ad(data, tmp_path / "in/integrated.h5ad")
         (tmp_path / "in/a.slice.json").write_text("{}")
         refused(run(tmp_path / "in", output), output, "integrated.h5ad", word)

@@ -10,7 +10,10 @@ from browser import SIZES, Page, find_chromium
 from click.testing import CliRunner
 
 import report
-from lloki import figures, integration, metrics, slices
+from lloki.integration import joined
+from lloki.report import figures
+from lloki.scores import metrics
+from lloki.slices import files
 
 SECTIONS = (
     "summary warnings slices metrics umap maps alignment sparsity training timings parameters "
@@ -20,7 +23,7 @@ OTHERS = (
     "harmony scvi scanorama staligner mosaic no_reconstruction no_triplets no_conservation no_fp "
     "no_transport"
 ).split()
-METHODS = [*integration.NAMES, *(f"X_{name}" for name in OTHERS)]
+METHODS = [*joined.NAMES, *(f"X_{name}" for name in OTHERS)]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -46,11 +49,11 @@ def page(tmp_path_factory):
     data.obsm["spatial_aligned"] = data.obsm["spatial"] + 10
     for key in METHODS:
         data.obsm[key] = rng.normal(size=(n, 5))
-        data.obsm[integration.umap_key(key)] = rng.normal(size=(n, 2))
+        data.obsm[joined.umap_key(key)] = rng.normal(size=(n, 2))
     for name in ("technology", "type"):
         data.uns[f"{name}_colors"] = figures.category_colours(data.obs[name])
     data.uns["lloki"] = {"embedder": "mosaic", "shared_genes": ["Gad2", "Sst"]}
-    slices.write_h5ad(data, folder / "integrated.h5ad")
+    files.write_h5ad(data, folder / "integrated.h5ad")
     tables(folder, samples, rng)
     options = {
         "--integrated": "integrated.h5ad", "--embeddings": "integrated.h5ad",

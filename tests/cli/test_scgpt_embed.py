@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from scgpt_checkpoint import write_checkpoint
 
 import scgpt_embed
-from lloki import genes, slices
+from lloki.slices import files, genes
 
 ROOT = Path(__file__).parents[2]
 CELLS = 150
@@ -26,17 +26,17 @@ CELLS = 150
 def slice_path(tmp_path_factory):
     """Cells of the demo's Xenium slice, values without ties, as after denoising."""
     path = tmp_path_factory.mktemp("slice") / "xen.denoised.h5ad"
-    data = slices.read_h5ad(ROOT / "assets/demo/xenium.h5ad")[:CELLS].copy()
-    data = slices.prepare(data, path, sample="xen", technology="Xenium", organism="mouse")
+    data = files.read_h5ad(ROOT / "assets/demo/xenium.h5ad")[:CELLS].copy()
+    data = files.prepare(data, path, sample="xen", technology="Xenium", organism="mouse")
     data.X.data *= 1 + np.random.default_rng(0).random(data.X.nnz, dtype=np.float32)
-    slices.write_h5ad(data, path)
+    files.write_h5ad(data, path)
     return path
 
 
 @pytest.fixture(scope="module")
 def vocabulary(slice_path):
     """Human symbols, as in the official vocabulary: orthologs, and the rest in upper case."""
-    names = slices.read_h5ad(slice_path).var_names
+    names = files.read_h5ad(slice_path).var_names
     table = scgpt_embed._read_orthologs(str(scgpt_embed.ORTHOLOGS))
     human = [table.get(name, name.upper()) for name in names if name != "Lyz2"]
     return [*dict.fromkeys(human), "C9orf72", "OTHER"]
@@ -72,9 +72,9 @@ def refused(result, output, *words):
 
 def changed(slice_path, path, change):
     """A copy of the slice after `change(data)`, which may return another AnnData."""
-    data = slices.read_h5ad(slice_path)
+    data = files.read_h5ad(slice_path)
     result = change(data)
-    slices.write_h5ad(data if result is None else result, path)
+    files.write_h5ad(data if result is None else result, path)
     return path
 
 
@@ -82,7 +82,7 @@ def test_embeds_a_real_slice(slice_path, checkpoint, output):
     result = run(slice_path, checkpoint, output, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert "xen on cpu, fp32" in result.stderr
-    data, source = ad.read_h5ad(output), slices.read_h5ad(slice_path)
+    data, source = ad.read_h5ad(output), files.read_h5ad(slice_path)
     vectors = data.obsm["X_lloki_fp"]
     assert data.X is None
     assert (vectors.shape, vectors.dtype) == ((CELLS, 64), np.float32)
@@ -95,7 +95,7 @@ def test_embeds_a_real_slice(slice_path, checkpoint, output):
     record = json.loads(output.with_name("xen.fp.json").read_text())
     assert "prepare_slice" in data.uns["lloki"]
     assert (notes["embedder"], notes["checkpoint"]) == ("scgpt", "mini")
-    assert slices.embedder(data) == f"scgpt {notes['checkpoint_sha256'][:8]}"
+    assert files.embedder(data) == f"scgpt {notes['checkpoint_sha256'][:8]}"
     assert list(notes["genes_missing"]) == ["Lyz2"]
     assert record["sample"] == "xen"
     assert (record["embedder"], record["device"], record["precision"]) == ("scgpt", "cpu", "fp32")
@@ -116,7 +116,7 @@ with_scgpt = pytest.mark.skipif(
 @with_scgpt
 def test_equals_the_package_on_a_real_slice(slice_path, checkpoint, output, vocabulary):
     assert run(slice_path, checkpoint, output, "--precision", "fp32").exit_code == 0
-    data = slices.read_expression(slice_path)
+    data = files.read_expression(slice_path)
     table = scgpt_embed._read_orthologs(str(scgpt_embed.ORTHOLOGS))
     match = genes.match_vocabulary(data.var_names, vocabulary, table)
     human = ad.AnnData(genes.collect_columns(data.X, match), obs=data.obs[[]])
@@ -204,7 +204,7 @@ def empty_cells(rows):
 
 def test_cells_without_a_known_gene_are_named(slice_path, checkpoint, output, tmp_path):
     path = changed(slice_path, tmp_path / "empty.h5ad", empty_cells(range(3, 10)))
-    names = slices.read_h5ad(slice_path).obs_names
+    names = files.read_h5ad(slice_path).obs_names
     result = run(path, checkpoint, output)
     refused(result, output, path, "7 cells", *names[3:8], "--empty-cells zero")
     assert names[8] not in result.stderr
@@ -253,7 +253,7 @@ BAD_INPUT = {
     "other genes": (names_of("gene{}"), "knows 0 of its 248 genes"),
     "few genes": (lambda data: data[:, :9].copy(), "knows 9 of its 9 genes"),
     "no sample": (drop_sample, "obs['sample'] is missing"),
-    "no matrix": (slices.without_expression, "no expression matrix"),
+    "no matrix": (files.without_expression, "no expression matrix"),
 }
 
 

@@ -153,7 +153,7 @@ def _shorten() -> None:
     for command in seeds.COMMANDS:
         importlib.import_module(command.script)
     import report
-    from lloki import integration
+    from lloki.integration import joined
 
-    integration.umap = lambda embedding, seed: np.asarray(embedding, np.float32)[:, :2]
+    joined.umap = lambda embedding, seed: np.asarray(embedding, np.float32)[:, :2]
     report._multiqc = lambda folder, output, *rest: output.write_text("page")

@@ -6,7 +6,7 @@ import json
 import pytest
 from nextflow_run import ROOT, nextflow
 
-from lloki import baselines
+from lloki.scores import baselines
 
 pytestmark = pytest.mark.pipeline
 

@@ -10,7 +10,7 @@ import yaml
 from nextflow_run import ROOT
 
 import lloki
-from lloki import baselines
+from lloki.scores import baselines
 
 MODULES = sorted(ROOT.glob("modules/*/main.nf"))
 PROCESSES = {
@@ -46,9 +46,9 @@ def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(nam
     labels = re.findall(r"label '(\w+)'", text)
     assert labels and all(f"withLabel: {label} " in BASE + GPU for label in labels)
     assert re.search(r"^    memory \{ .* \* task\.attempt \}$", text, re.M)
-    assert "val stage" in section(text, "input")
-    assert "${prologue(task.cpus, stage)}" in section(text, "script")
-    assert "${stage.options}" in section(text, "script")
+    assert "val settings" in section(text, "input")
+    assert "${prologue(task.cpus, settings)}" in section(text, "script")
+    assert "${settings.options}" in section(text, "script")
     assert "versions" in section(text, "stub") and "emit: versions" in section(text, "output")
 
 

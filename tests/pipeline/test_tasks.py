@@ -102,7 +102,7 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
     tasks = len(trace(folder))
     run("-resume")
     assert statuses(folder) == {"CACHED": tasks}
-    with (project / "bin/lloki/genes.py").open("a") as library:
+    with (project / "bin/lloki/slices/genes.py").open("a") as library:
         library.write("\n# changed\n")
     run("-resume", "--save_intermediates")
     assert statuses(folder) == {"COMPLETED": tasks}

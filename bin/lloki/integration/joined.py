@@ -1,0 +1,112 @@
+"""All slices in one object: their cells, the baseline on shared genes, UMAPs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from lloki.propagation.graph import find_neighbours
+from lloki.slices.genes import shared
+
+BASELINE = "X_pca_shared"
+UMAP_KEYS = {"X_lloki": "X_umap", "X_lloki_fp": "X_umap_fp"}
+NAMES = {BASELINE: "PCA on shared genes", "X_lloki_fp": "LLOKI-FP", "X_lloki": "LLOKI"}
+UMAP_NEIGHBOURS = 15
+
+
+def umap_key(embedding: str) -> str:
+    """The obsm key under which the UMAP of an embedding is kept."""
+    return UMAP_KEYS.get(embedding, f"X_umap_{embedding.removeprefix('X_')}")
+
+
+def join_obs(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The obs of all slices under one another, with every column that any of them has.
+
+    Numbers stay numbers (NaN where a slice lacks the column); everything else becomes categories,
+    united in the order of the slices. Cell names must be unique over all tables.
+    """
+    cells = pd.Index(np.concatenate([table.index for table in tables]))
+    columns = dict.fromkeys(name for table in tables for name in table.columns)
+    joined = pd.DataFrame(index=cells)
+    for name in columns:
+        parts = [table[name] for table in tables if name in table]
+        if all(pd.api.types.is_numeric_dtype(p) and p.dtype != bool for p in parts):
+            joined[name] = pd.concat(parts).reindex(cells)
+            continue
+        text = pd.concat([part.astype(object) for part in parts]).reindex(cells)
+        joined[name] = pd.Categorical(
+            text.where(text.isna(), text.astype(str)), categories=_categories(parts)
+        )
+    return joined
+
+
+def _categories(parts: Sequence[pd.Series]) -> list[str]:
+    """The values that occur; those of a categorical column in its own order, others sorted."""
+    seen: dict[str, None] = {}
+    for part in parts:
+        found = part.dropna().unique()
+        order = part.cat.categories if hasattr(part, "cat") else sorted(found, key=str)
+        seen.update((str(value), None) for value in order if value in set(found))
+    return list(seen)
+
+
+def join_coordinates(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Coordinates under one another; flat slices beside deep ones (n × 3) lie at z = 0."""
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(p, ((0, 0), (0, width - p.shape[1]))) for p in parts])
+
+
+def shared_genes(panels: Sequence[Sequence[str]]) -> np.ndarray:
+    """Genes that all panels hold, by the names and in the order of the first."""
+    common = np.asarray(panels[0], dtype=object)
+    for panel in panels:
+        common = common[shared(common, panel)[0]]
+    return common
+
+
+def shared_expression(slices: Sequence[ad.AnnData], genes: np.ndarray) -> sp.csr_matrix:
+    """X of all slices under one another, restricted to `genes` (CSR float32)."""
+    blocks = [sp.csr_matrix(s.X)[:, shared(genes, s.var_names)[1]] for s in slices]
+    return sp.csr_matrix(sp.vstack(blocks), dtype=np.float32)
+
+
+def neighbour_table(space: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Each cell and its nearest others, k columns in all, the cell itself first (Euclidean).
+
+    space: n × d. Returns indices (n × k, int64) and distances (n × k, float32); k is cut to n.
+    """
+    space = np.asarray(space, dtype=np.float32)
+    others = find_neighbours(space, k - 1, "euclidean", seed=seed).indices
+    indices = np.column_stack([np.arange(len(space)), others])
+    gaps = [np.linalg.norm(space - space[column], axis=1) for column in indices.T]
+    return indices, np.column_stack(gaps)
+
+
+def umap(space: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Two-dimensional UMAP of an embedding (n × d), n × 2 float32; one seed, one result.
+
+    Started from the first two principal components, so that groups that lie far apart keep their
+    places. One thread: more would leave the result to chance.
+    """
+    space = np.asarray(space, dtype=np.float32)
+    if space.shape[1] == 1:
+        space = np.pad(space, ((0, 0), (0, 1)))
+    known = neighbour_table(space, UMAP_NEIGHBOURS, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that new cells cannot be added to given neighbours
+        from umap import UMAP  # compiles code: only where it is needed
+
+        model = UMAP(
+            n_neighbors=known[0].shape[1],
+            min_dist=0.3,
+            init="pca",
+            random_state=seed,
+            n_jobs=1,
+            precomputed_knn=known,
+        )
+        return model.fit_transform(space).astype(np.float32)

@@ -1,0 +1,244 @@
+"""Pairs of cells of different batches that are each other's nearest: anchors and positives.
+
+Two cells are compared by their embeddings and, where expression is given, by the genes that their
+two panels share, both averaged over the cells' near ones of the same slice. The embedding knows all
+genes of a panel, but for a small panel only roughly; shared genes are few, but measured in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import scipy.sparse as sp
+
+from lloki.embedding import mosaic
+from lloki.propagation.graph import EXACT_CELLS, RECALL_WANTED, find_neighbours, recall
+from lloki.support.neighbours import approximate, mutual_matrix, nearest, nearest_rows, unit_rows
+from lloki.support.storage import blocks
+
+AXES = 50  # principal axes of the shared genes that pairs are compared on
+FEWEST = 5  # shared genes that say something
+SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
+
+
+def search_space(embedding: np.ndarray) -> np.ndarray:
+    """Embeddings as neighbours are searched in: n × d, or n × SEARCH_AXES where d is more.
+
+    The axes are those of the largest second moments, by which cosines change least. embedding may
+    be a memory map: it is read twice, block by block. Returns float32.
+    """
+    n, d = embedding.shape
+    if d <= SEARCH_AXES:
+        return np.array(embedding, dtype=np.float32)
+    moments = sum((block.T @ block for _, block in blocks(embedding)), np.zeros((d, d)))
+    axes = np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
+    space = np.empty((n, SEARCH_AXES), dtype=np.float32)
+    for rows, block in blocks(embedding):
+        space[rows] = block @ axes
+    return space
+
+
+def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """Rows of the k nearest cells of the own slice for every cell (n × k, int32; cosine).
+
+    space: n × d; slices: n numbers. Nearest first; exact in slices of up to EXACT_CELLS cells. A
+    slice of fewer than k + 1 cells repeats what it has.
+    """
+    found = np.empty((len(space), k), dtype=np.int32)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        near = find_neighbours(space[rows], k, "cosine", seed=seed).indices
+        if near.shape[1] == 0:
+            near = np.arange(len(rows))[:, None]
+        found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
+    return found
+
+
+def hard_negatives(space: np.ndarray, slices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
+
+    space: n × d; slices: n numbers; labels: n.
+    """
+    found = np.full(len(space), -1, dtype=np.int64)
+    for s in np.unique(slices):
+        rows = np.flatnonzero(slices == s)
+        for label in np.unique(labels[rows]):
+            same = labels[rows] == label
+            if not same.all():
+                near, _ = nearest(space[rows[same]], space[rows[~same]], 1)
+                found[rows[same]] = rows[~same][near[:, 0]]
+    return found
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A slice's genes as pairs compare them: n cells × G genes, each gene once, sorted by key.
+
+    values: CSR, log-normalised; keys: names as panels are matched by; mean, scale: of each gene
+    over the slice (scale: 1 / standard deviation, 0 without variance); weights: by communality.
+    """
+
+    values: sp.csr_matrix
+    keys: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, values: sp.csr_matrix, genes: object) -> Expression:
+        """From a slice's log-normalised expression (n × G CSR) and its gene names (G)."""
+        keys, columns = mosaic.gene_columns(genes)
+        values = sp.csr_matrix(values)[:, columns]
+        mean, scale = mosaic.mean_and_scale(values)
+        weights = mosaic.gene_weights(mosaic.correlations(values)) ** 2
+        return cls(values, keys, mean, scale, weights)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the pairs of a slice are found in.
+
+    rows: its cells among all (n); near: the cells that each is averaged with, itself first
+    (n × k + 1 places in the slice, int32); space: embeddings, averaged, centred and scaled to unit
+    length (n × d float32).
+    """
+
+    rows: np.ndarray
+    near: np.ndarray
+    space: np.ndarray
+    expression: Expression | None
+
+
+def view(
+    space: np.ndarray,
+    rows: np.ndarray,
+    near: np.ndarray,
+    expression: Expression | None = None,
+) -> View:
+    """The view of one slice.
+
+    space: embeddings, n × d; rows: n, the cells' places among all cells; near: n × k, places within
+    the slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out
+    noise, centring takes out what a technology adds to all of its cells.
+    """
+    near = np.column_stack([np.arange(len(near)), near]).astype(np.int32)
+    space = _averaging(near) @ np.asarray(space, dtype=np.float32)
+    return View(rows, near, unit_rows(space - space.mean(axis=0)), expression)
+
+
+def _averaging(near: np.ndarray) -> sp.csr_matrix:
+    """The matrix (n × n CSR, float32) whose product is every cell's mean over its near cells."""
+    n, k = near.shape
+    share = np.full(n * k, 1 / k, dtype=np.float32)
+    return sp.csr_matrix((share, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Pairs of n cells: those of cell i are cells[first[i] : first[i + 1]], ascending.
+
+    first: n + 1, int64; cells: int32, every pair in both directions.
+    """
+
+    first: np.ndarray
+    cells: np.ndarray
+
+    def counts(self) -> np.ndarray:
+        """How many partners each cell has (n)."""
+        return np.diff(self.first)
+
+    def table(self) -> np.ndarray:
+        """The pairs as rows (cell, partner), p × 2 int32, sorted."""
+        anchors = np.repeat(np.arange(len(self.first) - 1, dtype=np.int32), self.counts())
+        return np.column_stack([anchors, self.cells])
+
+    def within(self, labels: np.ndarray) -> Partners:
+        """The pairs of cells of equal label alone (labels: n)."""
+        codes = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+        same = np.repeat(codes, self.counts()) == codes[self.cells]
+        return Partners(np.concatenate([[0], np.cumsum(same)])[self.first], self.cells[same])
+
+
+def find_partners(views: Sequence[View], batches: Sequence[object], k: int) -> Partners:
+    """Mutual nearest neighbours between all slices of different batches.
+
+    views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
+    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes.
+    """
+    found = []
+    for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
+        if of_first != of_second:
+            pairs = mutual_matrix(*_sides(first, second), k, _search)
+            found.append((first.rows, second.rows, pairs))
+    return _joined(sum(len(v.rows) for v in views), found)
+
+
+def _joined(n: int, found: list[tuple[np.ndarray, np.ndarray, sp.csr_matrix]]) -> Partners:
+    """The pairs of all n cells from those of two slices each, in the order of the slices.
+
+    found: rows of both slices among all cells, and their pairs; it is emptied as it is read.
+    """
+    counts = np.zeros(n, dtype=np.int64)
+    for first, second, pairs in found:
+        counts[first] += np.diff(pairs.indptr)
+        counts[second] += np.bincount(pairs.indices, minlength=len(second))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    cells, free = np.empty(starts[-1], dtype=np.int32), starts[:-1].copy()
+    while found:
+        first, second, pairs = found.pop(0)
+        for rows, others, one_way in ((first, second, pairs), (second, first, pairs.T.tocsr())):
+            each = np.diff(one_way.indptr)
+            places = np.repeat(free[rows] - one_way.indptr[:-1], each)
+            places += np.arange(len(places))
+            cells[places] = others[one_way.indices]
+            free[rows] += each
+    return Partners(starts, cells)
+
+
+def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.ndarray:
+    """What `find_partners` finds as a table: rows of all cells, p × 2 int32, in both directions."""
+    return find_partners(views, batches, k).table()
+
+
+def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
+    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side.
+
+    Its recall is measured on a sample of cells; below RECALL_WANTED it is asked for more, and at
+    last the search is exact.
+    """
+    for width in (1, 2) if max(len(query), len(base)) > EXACT_CELLS else ():
+        found = approximate(unit_rows(base), width * k, query=unit_rows(query))[:, :k]
+        if recall(base, found, "cosine", query=query) >= RECALL_WANTED:
+            return found
+    return nearest_rows(query, base, k)
+
+
+def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the cells of both slices whose cosines are the likeness."""
+    a, b = first.expression, second.expression
+    if a is None or b is None:
+        return first.space, second.space
+    keys, in_first, in_second = np.intersect1d(a.keys, b.keys, return_indices=True)
+    if len(keys) < FEWEST:
+        return first.space, second.space
+    weights = a.weights[in_first] * b.weights[in_second]
+    genes = [_shared(first, in_first, weights), _shared(second, in_second, weights)]
+    if len(keys) > AXES:
+        moments = sum(values.T @ values / len(values) for values in genes)
+        axes = np.linalg.eigh(moments)[1][:, -AXES:]
+        genes = [values @ axes for values in genes]
+    sides = (
+        np.column_stack([unit_rows(values), v.space])
+        for values, v in zip(genes, (first, second), strict=True)
+    )
+    return tuple(sides)
+
+
+def _shared(v: View, columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Some genes of a slice, standardised, averaged over near cells and weighted (n × s)."""
+    e = v.expression
+    mean = (_averaging(v.near) @ e.values[:, columns]).toarray()
+    return ((mean - e.mean[columns]) * (e.scale[columns] * weights)).astype(np.float32)

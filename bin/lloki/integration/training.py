@@ -1,0 +1,268 @@
+"""Training of LLOKI-CAE: its three losses (Eq. 6-9), and the draws of cells, pairs and negatives.
+
+Memory does not grow with the cells beyond their neighbours and pairs: embeddings may be a memory
+map. Several processes of one torch.distributed group share each step: every one makes the same
+draws, computes its share of the anchors, and the gradients are added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from lloki.integration.cae import ConditionalAutoencoder, encode
+from lloki.integration.pairs import Partners
+from lloki.support.storage import take
+
+SAMPLED_NEIGHBORS = 4  # conserved neighbours that a step looks at, of each anchor
+
+
+def reconstruction_loss(cells: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """Mean squared error between the embeddings and the decoder's output (Eq. 6)."""
+    return nn.functional.mse_loss(decoded, cells)
+
+
+def triplet_loss(
+    anchor: torch.Tensor,
+    positive: torch.Tensor,
+    negative: torch.Tensor,
+    margin: float,
+    squared: bool = False,
+) -> torch.Tensor:
+    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over the triplets (Eq. 7), or of squares."""
+    near, far = distance(anchor, positive, squared), distance(anchor, negative, squared)
+    return (near - far + margin).clamp_min(0).mean()
+
+
+def conservation_loss(latent_distance: torch.Tensor, distance_before: torch.Tensor) -> torch.Tensor:
+    """Mean of (‖Z_i − Z_j‖ − ‖X_i − X_j‖)² over cells i and their neighbours j (Eq. 8)."""
+    return (latent_distance - distance_before).square().mean()
+
+
+def distance(a: torch.Tensor, b: torch.Tensor, squared: bool = False) -> torch.Tensor:
+    """Euclidean distance along the last axis (with a gradient where it is zero), or its square."""
+    square = (a - b).square().sum(dim=-1)
+    return square if squared else (square + 1e-12).sqrt()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is told; the defaults live in the options of train_cae.py."""
+
+    lambda_rec: float
+    lambda_trip: float
+    lambda_bc: float
+    lr: float
+    weight_decay: float
+    chunk_size: int
+    epochs: int
+    margin: float
+    seed: int
+    distances: str = "plain"
+
+
+@dataclass
+class Cells:
+    """All cells of all slices, one after the other.
+
+    embedding: n × d float32, also a memory map; batch and slice: n integers; neighbors: n × k rows
+    of the same slice; hard: n rows, the negative of each cell (-1, or None for all: a random one of
+    its slice); anchors: rows that are anchors (None: all).
+    """
+
+    embedding: np.ndarray
+    batch: np.ndarray
+    slice: np.ndarray
+    neighbors: np.ndarray
+    hard: np.ndarray | None = None
+    anchors: np.ndarray | None = None
+
+
+class Trainer:
+    """Trains the model on pairs; every draw comes from one seeded generator, on the CPU.
+
+    frozen: so many first batches, and all shared weights, stay as they are, to the bit.
+    """
+
+    def __init__(
+        self,
+        cells: Cells,
+        partners: Partners,
+        model: ConditionalAutoencoder,
+        training: Training,
+        device: torch.device,
+        frozen: int = 0,
+    ) -> None:
+        self.training, self.model, self.device = training, model.to(device), device
+        self.random = np.random.default_rng(training.seed)
+        self.cells, self.history = cells, []
+        self.batch = torch.from_numpy(cells.batch.astype(np.int64)).to(device)
+        self.members = _by_slice(np.arange(len(cells.slice)), cells.slice)
+        self.anchors = self.members
+        if cells.anchors is not None:
+            self.anchors = _by_slice(cells.anchors, cells.slice)
+        self.cells_seen = sum(map(len, self.anchors))
+        self.first, self.positives = partners.first, partners.cells
+        trained, decay = list(model.parameters()), training.weight_decay
+        if frozen:
+            model.requires_grad_(False)
+            trained, decay = [model.batch.weight.requires_grad_(True)], 0.0
+            model.batch.weight.register_hook(lambda gradient: _without_rows(gradient, frozen))
+        self.optimizer = torch.optim.Adam(trained, lr=training.lr, weight_decay=decay)
+
+    def epoch(self) -> dict[str, float]:
+        """One pass in which every anchor is seen once; the mean of each loss, kept in `history`."""
+        totals: dict[str, float] = {}
+        for anchors in self._chunks():
+            losses = self._losses(anchors)
+            self.optimizer.zero_grad()
+            losses["total"].backward()
+            if dist.is_initialized():
+                self._add_up(losses)
+            self.optimizer.step()
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss.item() * len(anchors)
+        means = {name: total / self.cells_seen for name, total in totals.items()}
+        self.history.append({"epoch": len(self.history) + 1, **means})
+        return means
+
+    def latent(self) -> np.ndarray:
+        """Latent positions of all cells (n × latent_dim, float32)."""
+        return encode(self.model, self.cells.embedding, self.cells.batch, self.device)
+
+    def state(self) -> dict:
+        """All that a later run of the same training needs to go on as if it had never stopped."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.bit_generator.state,
+            "history": self.history,
+        }
+
+    def resume(self, state: dict) -> None:
+        """Go on from a `state` of this very training."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random.bit_generator.state = state["random"]
+        self.history = list(state["history"])
+
+    def _chunks(self) -> list[np.ndarray]:
+        """All anchors in chunks, each with cells of every slice in proportion."""
+        rank, row = [], []
+        for members in self.anchors:
+            row.append(self.random.permutation(members))
+            rank.append((np.arange(len(members)) + self.random.random()) / len(members))
+        order = np.concatenate(row)[np.argsort(np.concatenate(rank), kind="stable")]
+        return np.array_split(order, steps_per_epoch(len(order), self.training.chunk_size))
+
+    def _losses(self, anchors: np.ndarray) -> dict[str, torch.Tensor]:
+        """The three losses and their weighted sum on one chunk of anchors.
+
+        With several processes: this one's part of each, so that the sum over processes is the loss.
+        """
+        t, squared = self.training, self.training.distances == "squared"
+        k = self.cells.neighbors.shape[1]
+        drawn = min(SAMPLED_NEIGHBORS, k)
+        columns = self.random.random((len(anchors), k)).argpartition(drawn - 1, axis=1)[:, :drawn]
+        place, positive, negative = self._triplets(anchors)
+        triplets = len(place)
+        parts = dist.get_world_size() if dist.is_initialized() else 1
+        share = np.arange(dist.get_rank() if parts > 1 else 0, len(anchors), parts)
+        mine = np.isin(place, share)
+        place, positive, negative = (values[mine] for values in (place, positive, negative))
+        place = np.searchsorted(share, place)
+        weight, weight_triplets = len(share) / len(anchors), mine.sum() / max(triplets, 1)
+        anchors = anchors[share]
+        near = np.take_along_axis(self.cells.neighbors[anchors], columns[share], axis=1)
+        used, where = np.unique(
+            np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
+        )
+        a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
+        cells = torch.from_numpy(take(self.cells.embedding, used)).to(self.device)
+        batch = self._rows(self.batch, used)
+        latent = self.model.encode(cells, batch)
+        decoded = self.model.decode(self._rows(latent, a), self._rows(batch, a))
+        i = a.repeat(drawn)
+        losses = {
+            "reconstruction": weight * reconstruction_loss(self._rows(cells, a), decoded),
+            "conservation": weight * conservation_loss(
+                distance(self._rows(latent, i), self._rows(latent, j), squared),
+                distance(self._rows(cells, i), self._rows(cells, j), squared),
+            ),
+            "triplet": latent.new_zeros(()),
+        }  # fmt: skip
+        if len(positive):
+            corners = (self._rows(latent, c) for c in (a[place], p, n))
+            losses["triplet"] = weight_triplets * triplet_loss(*corners, t.margin, squared)
+        losses["total"] = (
+            t.lambda_rec * losses["reconstruction"]
+            + t.lambda_trip * losses["triplet"]
+            + t.lambda_bc * losses["conservation"]
+        )
+        return losses
+
+    def _add_up(self, losses: dict[str, torch.Tensor]) -> None:
+        """Gradients and losses, added up over the processes in place."""
+        for weights in self.model.parameters():
+            if weights.grad is not None:
+                dist.all_reduce(weights.grad)
+        for name, loss in losses.items():
+            losses[name] = loss.detach().clone()
+            dist.all_reduce(losses[name])
+
+    def _rows(self, values: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always."""
+        return values.index_select(0, torch.from_numpy(rows.astype(np.int64)).to(self.device))
+
+    def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places in `anchors` that have positives, a positive and a negative cell for each."""
+        count = self.first[anchors + 1] - self.first[anchors]
+        place = np.flatnonzero(count)
+        chosen = (self.random.random(len(place)) * count[place]).astype(np.int64)
+        positive = self.positives[self.first[anchors[place]] + chosen]
+        draw = self.random.random(len(place))
+        negative = np.empty_like(positive)
+        slices = self.cells.slice[anchors[place]]
+        for members in self.members:
+            those = slices == self.cells.slice[members[0]]
+            negative[those] = members[(draw[those] * len(members)).astype(np.int64)]
+        if self.cells.hard is not None:
+            hard = self.cells.hard[anchors[place]]
+            negative = np.where(hard < 0, negative, hard)
+        return place, positive, negative
+
+
+def steps_per_epoch(cells: int, chunk_size: int) -> int:
+    """Steps in which all cells are seen once; at least four, so that small data trains too."""
+    return max(min(4, cells), -(-cells // chunk_size))
+
+
+def _by_slice(rows: np.ndarray, slices: np.ndarray) -> list[np.ndarray]:
+    """These rows by their slices."""
+    rows = rows[np.argsort(slices[rows], kind="stable")]
+    return np.split(rows, np.flatnonzero(np.diff(slices[rows])) + 1)
+
+
+def _without_rows(gradient: torch.Tensor, frozen: int) -> torch.Tensor:
+    gradient = gradient.clone()
+    gradient[:frozen] = 0
+    return gradient
+
+
+def join_processes(where: torch.device) -> int:
+    """This process's number among those that were started together, as by torchrun."""
+    if where.type == "cuda":
+        torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
+    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return dist.get_rank()
+
+
+def leave_processes() -> None:
+    """Waits for the others: whoever goes first would close their connections."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -1,0 +1,379 @@
+"""The pictures of the benchmark and the report. No display is needed: figures are drawn by Agg."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lloki.scores.metrics import known_labels
+
+# Okabe and Ito's seven colours, then ones chosen greedily for the largest least CIEDE2000 distance
+# to all before them, under normal, protanopic, deuteranopic and tritanopic vision (Machado 2009).
+PALETTE = (
+    "#0072b2 #e69f00 #009e73 #d55e00 #cc79a7 #56b4e9 #f0e442 #553344 #aadd99 #8877ff #993377 "
+    "#776644 #0000cc #334411 #aaaa66 #442277 #ddbbdd #226655 #8800ff #778844 #cc11bb #990022 "
+    "#996688 #aabb99"
+).split()
+GREY = "#c4c8cc"
+UNKNOWN = "not labelled"
+INK = "#2b2f36"
+STYLE = {
+    "font.size": 9, "axes.titlesize": 10, "axes.edgecolor": "#9aa0a6", "axes.labelcolor": INK,
+    "text.color": INK, "xtick.color": INK, "ytick.color": INK, "font.family": "DejaVu Sans",
+    "pdf.fonttype": 42,
+}  # fmt: skip
+PNG_COLOURS = 256
+UMAP_COLUMNS = 5
+MAX_POINTS = 100_000  # more than these cannot be seen in a panel
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """One way to colour cells: a name, a value a cell (None: unknown), a colour a value."""
+
+    name: str
+    values: np.ndarray
+    colours: Mapping[str, str]
+
+    def of(self, cells: np.ndarray) -> Colouring:
+        """The same colours for a part of the cells."""
+        return Colouring(self.name, self.values[cells], self.colours)
+
+    def entries(self) -> list[tuple[str, str]]:
+        """What a legend says: name and colour, and grey for what has no colour of its own."""
+        left = sum(value not in self.colours for value in set(self.values) - {None})
+        entries = list(self.colours.items())
+        if left:
+            entries.append((f"{left} rarer", GREY))
+        if any(value is None for value in self.values):
+            entries.append((UNKNOWN, GREY))
+        return entries
+
+
+def colouring(name: str, values: Sequence[str | None]) -> Colouring:
+    """Colours for the values, the commonest first; beyond the palette the rare ones stay grey."""
+    values = np.asarray(values, dtype=object)
+    counts = pd.Series(values).value_counts()  # ties in order of appearance
+    ranked = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
+    return Colouring(name, values, dict(zip(ranked, PALETTE, strict=False)))
+
+
+def colouring_of(data: ad.AnnData, key: str) -> Colouring:
+    """Colours for a column of obs: those that uns keeps for it (`<key>_colors`), else new ones."""
+    by = colouring(key, known_labels(data.obs[key]))
+    kept = data.uns.get(f"{key}_colors")
+    if kept is None or not hasattr(data.obs[key], "cat"):
+        return by
+    categories = data.obs[key].cat.categories.astype(str).str.strip()
+    if len(categories) != len(kept):
+        return by
+    stored = {name: str(shade) for name, shade in zip(categories, kept, strict=True)}
+    counts = pd.Series(by.values).value_counts()
+    ranked = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
+    return Colouring(key, by.values, {v: stored[v] for v in ranked if stored[v] != GREY})
+
+
+def category_colours(column: pd.Series) -> list[str]:
+    """A colour for each category, in their order, as scanpy keeps them in uns; rare ones grey."""
+    by = colouring(str(column.name), known_labels(column))
+    return [by.colours.get(str(name).strip(), GREY) for name in column.cat.categories]
+
+
+def point_size(cells: int, inches: float = 3.4) -> float:
+    """Area of a point (square points) so that so many of them fill about a third of a panel."""
+    return float(np.clip((72 * inches) ** 2 / max(cells, 1) * 0.35, 0.25, 12))
+
+
+def points(axes: Axes, places: np.ndarray, by: Colouring, size: float | None = None) -> None:
+    """Draw cells (n × 2) in their colours; grey ones below, the others in a fixed random order.
+
+    A cell without a place (NaN) is left out.
+    """
+    placed = np.isfinite(places[:, :2]).all(axis=1)
+    places, by = places[placed], by.of(placed)
+    shade = np.array([by.colours.get(value, GREY) for value in by.values], dtype=object)
+    order = np.random.default_rng(0).permutation(len(places))[:MAX_POINTS]
+    order = order[np.argsort(shade[order] != GREY, kind="stable")]
+    size = size or point_size(len(places))
+    axes.scatter(
+        *places[order, :2].T, c=shade[order].tolist(), s=size, linewidths=0, rasterized=True
+    )
+    axes.set(xticks=[], yticks=[])
+
+
+def scale_bar(axes: Axes, places: np.ndarray) -> None:
+    """A bar of a round length in micrometres below the cells, at most a third of their width.
+
+    For a narrow slice it may be longer than that, up to a sixth of the height.
+    """
+    width, height = np.ptp(places[:, :2], axis=0) + 1e-9
+    most = max(width / 3, height / 6)
+    unit = 10 ** np.floor(np.log10(most))
+    length = unit * max(step for step in (1, 2, 5) if step * unit <= most)
+    text = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
+    left, low = places[:, 0].min(), places[:, 1].max() + 0.06 * max(width, height)
+    axes.plot([left, left + length], [low, low], color=INK, lw=2.5, solid_capstyle="butt")
+    axes.annotate(text, (left + length, low), (4, 0), textcoords="offset points", va="center")
+
+
+def spatial_panel(axes: Axes, places: np.ndarray, by: Colouring) -> None:
+    """One slice: equal scales, y downwards as in images, a scale bar in place of axes."""
+    sides = np.ptp(places[:, :2], axis=0) + 1e-9
+    filled = max(sides.min() / sides.max(), 0.2)  # a narrow slice covers little of the panel
+    points(axes, places, by, point_size(len(places)) * filled)
+    scale_bar(axes, places)
+    axes.set_aspect("equal", anchor="N")
+    axes.invert_yaxis()
+    axes.set_axis_off()
+
+
+@rc_context(STYLE)
+def umap_single(places: np.ndarray, by: Colouring) -> Figure:
+    """One UMAP (n × 2) without legend."""
+    drawn = Figure(figsize=(3.4, 3.4), layout="constrained")
+    axes = drawn.add_subplot()
+    points(axes, places, by)
+    axes.set_axis_off()
+    return drawn
+
+
+@rc_context(STYLE)
+def spatial_single(places: np.ndarray, by: Colouring) -> Figure:
+    """One slice without legend; as tall as its shape asks, within limits."""
+    width, height = np.ptp(places[:, :2], axis=0) + 1e-9
+    drawn = Figure(figsize=(3.4, float(np.clip(3.4 * height / width, 2, 5))), layout="constrained")
+    spatial_panel(drawn.add_subplot(), places, by)
+    return drawn
+
+
+@rc_context(STYLE)
+def umap_grid(places: Mapping[str, np.ndarray], bys: Sequence[Colouring]) -> Figure:
+    """UMAPs: a column for each embedding (title: n × 2), a row for each colouring, legends.
+
+    Beyond five embeddings the rows begin again below.
+    """
+    columns = min(len(places), UMAP_COLUMNS)
+    bands = [list(places)[i : i + columns] for i in range(0, len(places), columns)]
+    legend = max(_legend_width(by) for by in bys)
+    rows = len(bys) * len(bands)
+    drawn = Figure(figsize=(2.6 * columns + legend, 2.75 * rows), layout="constrained")
+    ratios = [2.6] * columns + [legend]
+    grid = drawn.subplots(rows, columns + 1, squeeze=False, width_ratios=ratios)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for band, titles in enumerate(bands):
+        for row, by in zip(grid[band * len(bys) :], bys, strict=False):
+            for axes, title in zip(row, titles, strict=False):
+                axes.set_axis_on()
+                points(axes, places[title], by)
+            if band == 0:
+                _legend(row[-1], by)
+        for axes, title in zip(grid[band * len(bys)], titles, strict=False):
+            axes.set_title(title)
+    return drawn
+
+
+@rc_context(STYLE)
+def spatial_grid(
+    places: Mapping[str, np.ndarray], bys: Mapping[str, Colouring], legend: Colouring
+) -> Figure:
+    """Slices (title: n × 2) in rows of four or fewer, all in the colours of one legend."""
+    n = len(places)
+    columns = min(n, 4)
+    rows = -(-n // columns)
+    width = _legend_width(legend)
+    drawn = Figure(figsize=(3.2 * columns + width, 3.3 * rows), layout="constrained")
+    maps, side = drawn.subfigures(1, 2, width_ratios=[3.2 * columns, width])
+    grid = maps.subplots(rows, columns, squeeze=False).ravel()
+    for axes, title in zip(grid, places, strict=False):
+        spatial_panel(axes, places[title], bys[title])
+        axes.set_title(title)
+    for axes in grid[n:]:
+        axes.set_axis_off()
+    _legend(side.subplots(), legend)
+    return drawn
+
+
+@rc_context(STYLE)
+def alignment_single(reference: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
+    """A slice over its reference (grey), where it lay and where alignment put it."""
+    drawn = Figure(figsize=(4.8, 2.6), layout="constrained")
+    for axes, places, title in zip(
+        drawn.subplots(1, 2), (before, after), ("before", "after"), strict=True
+    ):
+        both = np.concatenate([reference[:, :2], places[:, :2]])
+        size = point_size(len(both))
+        axes.scatter(*reference[:, :2].T, c=GREY, s=size, linewidths=0, rasterized=True)
+        axes.scatter(*places[:, :2].T, c=PALETTE[3], s=size, linewidths=0, rasterized=True)
+        scale_bar(axes, both)
+        axes.set_aspect("equal", anchor="N")
+        axes.invert_yaxis()
+        axes.set_axis_off()
+        axes.set_title(title)
+    return drawn
+
+
+@rc_context(STYLE)
+def alignment_together(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Figure:
+    """All slices (sample: n × 2) over one another, each in its colour, before and after."""
+    drawn = Figure(figsize=(8.4, 4), layout="constrained")
+    for axes, places, title in zip(
+        drawn.subplots(1, 2), (before, after), ("before", "after"), strict=True
+    ):
+        every = np.concatenate([where[:, :2] for where in places.values()])
+        every = every[np.isfinite(every).all(axis=1)]
+        for (_, where), colour in zip(places.items(), PALETTE * len(places), strict=False):
+            size = point_size(len(every), 3)
+            axes.scatter(
+                *where[:, :2].T, c=colour, s=size, alpha=0.7, linewidths=0, rasterized=True
+            )
+        scale_bar(axes, every)
+        axes.set_aspect("equal", anchor="N")
+        axes.invert_yaxis()
+        axes.set_axis_off()
+        axes.set_title(title)
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=_short(name))
+        for name, colour in zip(before, PALETTE * len(before), strict=False)
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    return drawn
+
+
+@rc_context(STYLE)
+def landmark_lines(
+    moving: np.ndarray, fixed: np.ndarray, pairs: np.ndarray, inliers: np.ndarray
+) -> Figure:
+    """Two slices side by side, a line for each landmark (rows of both; m × 2).
+
+    Lines of landmarks that agree with the motion are coloured, the others grey.
+    """
+    drawn = Figure(figsize=(4.8, 2.9), layout="constrained")
+    axes = drawn.add_subplot()
+    moving, fixed = (where[:, :2] - where[:, :2].min(axis=0) for where in (moving, fixed))
+    fixed = fixed + np.array([np.ptp(moving[:, 0]) + 0.15 * np.ptp(fixed[:, 0]), 0])
+    both = np.concatenate([moving, fixed])
+    axes.scatter(*both.T, c=GREY, s=point_size(len(both)), linewidths=0, rasterized=True)
+    for chosen, colour, alpha in ((~inliers, "#9aa0a6", 0.25), (inliers, PALETTE[0], 0.45)):
+        ends = np.stack([moving[pairs[chosen, 0]], fixed[pairs[chosen, 1]]])
+        axes.plot(*ends.transpose(2, 0, 1), color=colour, lw=0.5, alpha=alpha, rasterized=True)
+    scale_bar(axes, both)
+    axes.set_aspect("equal", anchor="N")
+    axes.invert_yaxis()
+    axes.set_axis_off()
+    return drawn
+
+
+@rc_context(STYLE)
+def sparsity_boxes(summaries: Mapping[str, Mapping[str, dict]]) -> Figure:
+    """Distributions of the cells' sparsity: a row for each sample, a box for each state.
+
+    summaries[sample][state] has five quantiles (5, 25, 50, 75, 95 %) and the mean.
+    """
+    states = list(dict.fromkeys(state for found in summaries.values() for state in found))
+    drawn = Figure(figsize=(5.2, 0.9 + (0.22 * len(states) + 0.12) * len(summaries)),
+                   layout="constrained")  # fmt: skip
+    axes = drawn.add_subplot()
+    step = len(states) + 0.8
+    for row, found in enumerate(summaries.values()):
+        for state, summary in found.items():
+            low, first, middle, third, high = summary["quantiles"]
+            place, colour = row * step + states.index(state), PALETTE[states.index(state)]
+            axes.plot([low, high], [place, place], color=colour, lw=1.2, zorder=1)
+            axes.barh(place, third - first, 0.7, first, color=colour, zorder=2)
+            axes.plot([middle] * 2, [place - 0.35, place + 0.35], color="white", lw=1.6, zorder=3)
+            if third - first < 1e-3:  # a box without width would not be seen
+                axes.plot(middle, place, "s", color=colour, ms=5, zorder=3)
+    axes.set_yticks([row * step + (len(states) - 1) / 2 for row in range(len(summaries))],
+                    [_short(sample) for sample in summaries])  # fmt: skip
+    axes.set(xlabel="share of the panel's genes that are zero in a cell", xlim=(-0.01, 1.01))
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(summaries) * step - 0.8, -1)
+    axes.grid(axis="x", color="#e3e6e8", zorder=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    handles = [Patch(color=colour, label=state) for colour, state in zip(PALETTE, states)]  # noqa: B905
+    drawn.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    return drawn
+
+
+@rc_context(STYLE)
+def loss_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Losses (name: epochs, values) on a logarithmic scale where all are positive."""
+    drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = drawn.add_subplot()
+    for (name, (epochs, values)), colour in zip(curves.items(), PALETTE, strict=False):
+        axes.plot(epochs, values, label=name, color=colour, lw=1.6)
+    if all((values > 0).all() for _, values in curves.values()):
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.grid(color="#e3e6e8")
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn.legend(loc="outside right upper", frameon=False)
+    return drawn
+
+
+def _short(text: str, limit: int = 34) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _legend_columns(by: Colouring) -> int:
+    return 1 if len(by.entries()) <= 13 else 2
+
+
+def _legend_width(by: Colouring) -> float:
+    """Inches that the legend takes."""
+    longest = max((len(_short(name)) for name, _ in by.entries()), default=0)
+    return _legend_columns(by) * (0.45 + 0.075 * longest)
+
+
+def _legend(axes: Axes, by: Colouring) -> None:
+    """A legend that fills an empty panel."""
+    axes.set_axis_off()
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=_short(name))
+        for name, colour in by.entries()
+    ]
+    axes.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), ncols=_legend_columns(by),
+        frameon=False, title=by.name, alignment="left", handletextpad=0.2, columnspacing=0.8,
+        borderaxespad=0,
+    )  # fmt: skip
+
+
+def png(drawn: Figure, dpi: int = 110) -> bytes:
+    """The figure as a PNG with at most 256 colours, a third of the size of a full one.
+
+    The colours are chosen for coverage, not by how common they are: those of rare cells stay.
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    small = io.BytesIO()
+    image = Image.open(buffer).convert("RGB")
+    fewer = image.quantize(PNG_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    fewer.save(small, "png", optimize=True)
+    return small.getvalue()
+
+
+def files(drawn: Figure, dpi: int = 200) -> dict[str, bytes]:
+    """The figure for use elsewhere: suffix and content of a PNG and of a PDF with real text."""
+    encoded = {}
+    with rc_context(STYLE):
+        for kind in ("png", "pdf"):
+            buffer = io.BytesIO()
+            # no date within: the same figure gives the same file
+            metadata = {"CreationDate": None} if kind == "pdf" else None
+            drawn.savefig(buffer, format=kind, dpi=dpi, facecolor="white", metadata=metadata)
+            encoded[f".{kind}"] = buffer.getvalue()
+    return encoded

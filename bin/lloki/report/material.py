@@ -1,0 +1,109 @@
+"""What a report is made of: the stages' records, the joined cells, the tables, the colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from lloki.integration.joined import NAMES, umap_key
+from lloki.report import figures
+from lloki.scores import baselines
+
+EMBEDDERS = {
+    "mosaic": "the mosaic model (low-rank, fitted to the data of this run; no pretrained weights)",
+    "scgpt": "scGPT, a pretrained transformer",
+}
+CLUSTERS = 12
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report is made of; only the stages' records and the cells are always there."""
+
+    records: Sequence[dict]
+    data: ad.AnnData
+    metrics: pd.DataFrame | None = None
+    coherence: pd.DataFrame | None = None
+    embeddings: ad.AnnData | None = None
+    history: pd.DataFrame | None = None
+    transforms: pd.DataFrame | None = None
+    landmarks: pd.DataFrame | None = None
+    alignment_scores: pd.DataFrame | None = None
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    label_key: str | None = None
+
+    def of_stage(self, *stages: str) -> list[dict]:
+        """The records of these stages."""
+        return [record for record in self.records if record.get("stage") in stages]
+
+    def figure(self, sample: str, key: str, *stages: str) -> object:
+        """A figure that a stage recorded for a sample, or None."""
+        for record in self.of_stage(*stages):
+            if record.get("sample") == sample and key in record:
+                return record[key]
+        return None
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """Positions of the cells of each sample, in the order of the file."""
+        column = self.data.obs["sample"].astype(str).to_numpy()
+        return {name: np.flatnonzero(column == name) for name in dict.fromkeys(column)}
+
+    @cached_property
+    def technology(self) -> figures.Colouring:
+        """Cells by technology."""
+        return figures.colouring_of(self.data, "technology")
+
+    @cached_property
+    def batches(self) -> figures.Colouring:
+        """Cells by technology, or by slice where all are of one technology."""
+        if len(self.technology.colours) > 1:
+            return self.technology
+        by = figures.colouring_of(self.data, "sample")
+        return figures.Colouring("slice", by.values, by.colours)
+
+    @cached_property
+    def labels(self) -> figures.Colouring | None:
+        """Cells by label, or None without labels."""
+        if self.label_key is None:
+            return None
+        by = figures.colouring_of(self.data, self.label_key)
+        return by if set(by.values) - {None} else None
+
+    @cached_property
+    def clusters(self) -> figures.Colouring:
+        """Cells by K-means cluster of the LLOKI embedding."""
+        from sklearn.cluster import KMeans
+
+        count = min(CLUSTERS, self.data.n_obs)
+        found = KMeans(count, n_init=3, random_state=0).fit_predict(self.data.obsm["X_lloki"])
+        ranked = pd.Series(found).value_counts().index
+        names = {cluster: f"cluster {place + 1}" for place, cluster in enumerate(ranked)}
+        return figures.colouring("LLOKI cluster", [names[cluster] for cluster in found])
+
+    @cached_property
+    def umaps(self) -> dict[str, np.ndarray]:
+        """UMAPs of the embeddings that have one, by title: LLOKI's own, then the other methods."""
+        others = [] if self.metrics is None else self.metrics["embedding"].unique()
+        places = {}
+        for key in dict.fromkeys([*NAMES, *others]):
+            for data in filter(None, (self.data, self.embeddings)):
+                if umap_key(key) in data.obsm:
+                    places.setdefault(baselines.title(key), data.obsm[umap_key(key)])
+        return places
+
+    @cached_property
+    def embedder(self) -> str:
+        """Which embedder made the embedding, in plain words."""
+        name = str(self.data.uns.get("lloki", {}).get("embedder", "unknown"))
+        checkpoint = next((r["checkpoint"] for r in self.records if "checkpoint" in r), None)
+        words = EMBEDDERS.get(
+            name, "an embedder that the file does not name" if name == "unknown" else name
+        )
+        return f"{words} (checkpoint {checkpoint})" if checkpoint else words

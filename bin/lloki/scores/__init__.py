@@ -1,0 +1,5 @@
+"""How good an embedding is, and what else there is: the paper's "Evaluation".
+
+`metrics`: scib-metrics' eight and more; `silhouette`: exact in little memory; `baselines`: the
+methods that LLOKI is compared with (`baselines.csv` is their list).
+"""

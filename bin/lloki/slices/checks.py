@@ -1,0 +1,99 @@
+"""What the parts of a slice have to be; what is wrong with one is said here."""
+
+from __future__ import annotations
+
+import warnings
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from lloki.support.cli import InputError
+
+TEXT = ("string", "empty")
+LARGEST = 1e15  # float32 holds sums of squares of this
+
+
+def check_names(data: ad.AnnData, path: object) -> None:
+    """InputError if there are no cells, or if cells or genes share a name."""
+    if data.n_obs == 0:
+        raise InputError(path, "it holds no cells", "leave this sample out")
+    for names, what in ((data.obs_names, "cell"), (data.var_names, "gene")):
+        if not names.is_unique:
+            name = names[names.duplicated()][0]
+            raise InputError(
+                path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
+            )
+
+
+def check_columns(data: ad.AnnData, path: object) -> None:
+    """InputError where a column of obs or var holds neither numbers nor text, nor categories so."""
+    for frame, name in ((data.obs, "obs"), (data.var, "var")):
+        for key, column in frame.items():
+            values = column.cat.categories if hasattr(column, "cat") else column
+            known = values.dtype != object or pd.api.types.infer_dtype(values) in TEXT
+            if not known:
+                fact = f"{name}[{key!r}] holds values that are neither numbers nor text"
+                raise InputError(path, fact, "drop or mend that column")
+
+
+def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
+    """InputError unless the indices of a CSR or CSC matrix lie within its shape."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of indices that are no whole numbers
+            matrix.check_format(full_check=True)
+        if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # SciPy looks at differences: they wrap
+            raise ValueError("row pointers fall")
+    except (ValueError, TypeError, AttributeError, UserWarning) as error:
+        fact = f"a sparse matrix in it is damaged ({error})"
+        raise InputError(where, fact, "make it or copy it again") from None
+
+
+def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
+    """The matrix as CSR float32 without stored zeros; InputError on NaN or negative values."""
+    if matrix is None or 0 in matrix.shape:
+        raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
+    matrix = sp.csr_matrix(matrix, dtype=np.float32)
+    check_values(matrix.data, where, "the expression")
+    if (matrix.data < 0).any():
+        raise InputError(
+            where, "the expression has negative values", "give raw counts or log-normalised values"
+        )
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def check_coordinates(coordinates: object, where: object) -> np.ndarray:
+    """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite."""
+    if coordinates is None:
+        raise InputError(where, "obsm['spatial'] is missing", "put the cells' coordinates there")
+    try:
+        coordinates = np.asarray(coordinates, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(where, "obsm['spatial'] holds no numbers", "give 2 or 3 columns") from None
+    if coordinates.ndim != 2 or coordinates.shape[1] not in (2, 3):
+        raise InputError(
+            where, f"obsm['spatial'] has shape {coordinates.shape}", "give 2 or 3 columns"
+        )
+    check_values(coordinates, where, "obsm['spatial']")
+    return coordinates
+
+
+def check_values(values: np.ndarray, where: object, what: str) -> None:
+    """InputError unless values are finite and so small that float32 holds sums of their squares."""
+    most = max(values.max(initial=0), -values.min(initial=0))  # a copy less than of np.abs
+    if most <= LARGEST:
+        return
+    fact = f"values of {most:.3g}" if np.isfinite(values).all() else "NaN or infinite values"
+    raise InputError(where, f"{what} has {fact}", "replace them, or drop those cells")
+
+
+def check_embedding(values: object, where: object, key: str) -> None:
+    """InputError unless obsm[key] is an array n × d of numbers that `check_values` takes."""
+    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and values.ndim == 2
+    if not numbers:
+        raise InputError(where, f"obsm[{key!r}] is no array of numbers", "make it again")
+    check_values(values, where, f"obsm[{key!r}]")

@@ -1,0 +1,283 @@
+"""The one reader and writer of AnnData files; what is wrong with a file is said here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from lloki.slices import hdf5
+from lloki.slices.checks import (
+    check_columns,
+    check_coordinates,
+    check_embedding,
+    check_matrix,
+    check_names,
+    check_sparse,
+)
+from lloki.slices.genes import match_keys
+from lloki.support.cli import InputError
+
+
+def read_h5ad(path: str | Path) -> ad.AnnData:
+    """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat."""
+    path = Path(path)
+    with _reading(path):
+        data = ad.read_h5ad(path)
+    _check_indices(data, path)
+    _check_cells(data, path)
+    return data
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Within it an AnnData file is read without warnings; InputError if missing or unreadable."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            hdf5.check(Path(path))
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) and not _asks_too_much(error, path):
+            raise
+        reason = f"not a readable AnnData file ({type(error).__name__})"
+        raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+
+
+def _asks_too_much(error: MemoryError, path: str | Path) -> bool:
+    """Whether an array was asked for that no file of this size can hold: a damaged shape.
+
+    Deflate, the compression of AnnData files, makes nothing smaller than a thousandth.
+    """
+    shape, dtype = getattr(error, "shape", ()), getattr(error, "dtype", np.dtype(np.uint8))
+    return math.prod(shape) * dtype.itemsize > 1100 * Path(path).stat().st_size
+
+
+def _check_indices(data: ad.AnnData, path: Path) -> None:
+    """InputError where a sparse matrix points outside itself: SciPy would read foreign memory."""
+    raw = [] if data.raw is None else [data.raw.X]
+    mappings = (data.layers, data.obsm, data.varm, data.obsp, data.varp)
+    for matrix in (data.X, *raw, *(value for mapping in mappings for value in mapping.values())):
+        if sp.issparse(matrix):
+            check_sparse(matrix, path)
+
+
+def _check_cells(data: ad.AnnData, path: str | Path) -> None:
+    """InputError where names, columns or notes are not what they have to be."""
+    check_names(data, path)
+    check_columns(data, path)
+    _check_notes(data, path)
+
+
+def _check_notes(data: ad.AnnData, path: str | Path) -> None:
+    """InputError unless uns['lloki'], where it is, holds notes as `record` writes them."""
+    notes = data.uns.get("lloki", {})
+    stages = ("prepare_slice", "embedding", "align")
+    right = isinstance(notes, Mapping) and all(
+        isinstance(notes.get(name, {}), Mapping) for name in stages
+    )
+    if not right:
+        raise InputError(path, "uns['lloki'] is not what a stage wrote", "make the file again")
+
+
+def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
+    """Read a file with expression: X becomes CSR float32, checked to be finite and not negative.
+
+    With `spatial`, obsm['spatial'] must hold 2 or 3 finite coordinates a cell (micrometres).
+    """
+    data = read_h5ad(path)
+    data.X = check_matrix(data.X, path)
+    if spatial:
+        data.obsm["spatial"] = check_coordinates(data.obsm.get("spatial"), path)
+    return data
+
+
+def is_counts(matrix: sp.csr_matrix) -> bool:
+    """Whether every value is a whole number, as raw counts are."""
+    return bool((matrix.data == np.rint(matrix.data)).all())
+
+
+def log_normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Scale each cell to the median total of all cells, then log1p. Cells need a count each."""
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    scaled = sp.diags_array(np.median(totals) / totals) @ counts
+    return sp.csr_matrix(scaled.log1p(), dtype=np.float32)
+
+
+def scale_to_one(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide all counts by the largest one."""
+    return sp.csr_matrix(counts / counts.data.max(), dtype=np.float32)
+
+
+NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
+NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
+
+
+def panel_name(technology: str, genes: object) -> str:
+    """The default name of a panel: the technology and a hash of its genes, whatever their order."""
+    text = "\n".join(sorted(match_keys(genes)))
+    return f"{technology}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def prepare(
+    data: ad.AnnData,
+    where: object,
+    *,
+    sample: str,
+    technology: str,
+    panel: str | None = None,
+    organism: str | None = None,
+    spatial_unit_um: float = 1.0,
+    scaling: str = "median",
+    normalized: bool = False,
+) -> ad.AnnData:
+    """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
+
+    Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
+    slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
+    `normalized` X is taken as it is. Cells without any count are dropped. InputError if values are
+    not counts (without `normalized`) or no cell is left.
+    """
+    coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
+    source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
+    matrix = check_matrix(data.X if source == "X" else data.layers["counts"], where)
+    if not normalized and not is_counts(matrix):
+        raise InputError(
+            where,
+            f"{source} holds values that are not whole counts",
+            "give raw counts, or --normalized if they are log-normalised already",
+        )
+    filled = np.diff(matrix.indptr) > 0
+    if not filled.any():
+        raise InputError(where, "no cell has any count", "check the file")
+    matrix = matrix[filled]
+    obs = data.obs.loc[filled].copy()
+    obs.index = f"{sample}:" + obs.index.astype(str)
+    obs["sample"], obs["technology"] = sample, technology
+    obs["panel"] = panel or panel_name(technology, data.var_names)
+    for column in ("sample", "technology", "panel"):
+        obs[column] = obs[column].astype("category")
+    prepared = ad.AnnData(
+        matrix if normalized else NORMALISE[scaling](matrix),
+        obs=obs,
+        var=data.var[[]].copy(),
+        obsm={"spatial": coordinates[filled]},
+        layers={} if normalized else {"counts": matrix},
+    )
+    record(
+        prepared,
+        "prepare_slice",
+        source=Path(str(where)).name,
+        values=source,
+        normalisation="as given" if normalized else NORMALISATION[scaling],
+        organism=organism,
+        spatial_unit_um=spatial_unit_um,
+        cells_read=data.n_obs,
+        cells_dropped=int((~filled).sum()),
+    )
+    return prepared
+
+
+def read_reference(path: str | Path) -> ad.AnnData:
+    """Read an scRNA-seq reference; X becomes log-normalised (raw counts are recognised as such).
+
+    Cells without any count are dropped.
+    """
+    data = read_expression(path)
+    filled = np.diff(data.X.indptr) > 0
+    if not filled.any():
+        raise InputError(path, "no cell has any count", "check the file")
+    data = data[filled].copy()
+    if is_counts(data.X):
+        data.X = log_normalise(data.X)
+    return data
+
+
+def read_embedding(path: str | Path, *keys: str) -> ad.AnnData:
+    """Read a file with obsm[key] for all keys; InputError if one is missing or not finite."""
+    data = read_h5ad(path)
+    for key in keys:
+        if key not in data.obsm:
+            raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
+        check_embedding(data.obsm[key], path, key)
+    return data
+
+
+def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]:
+    """Read obs and uns['lloki'] of a file alone, and the shape of obsm[key] (n × d).
+
+    InputError as from `read_embedding`; whether values are finite is for `embedding_blocks`.
+    """
+    with _reading(path), h5py.File(path) as file:
+        data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
+        if "uns/lloki" in file:
+            data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
+        shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
+    _check_cells(data, path)
+    if shape is None:
+        raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
+    return data, shape
+
+
+def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[np.ndarray]:
+    """obsm[key] of a file that `read_cells` read, float32, so many rows at a time.
+
+    InputError where a value is not finite.
+    """
+    with h5py.File(path) as file:
+        values = file[f"obsm/{key}"]
+        for start in range(0, len(values), rows):
+            block = np.asarray(values[start : start + rows], dtype=np.float32)
+            check_embedding(block, path, key)
+            yield block
+
+
+def without_expression(data: ad.AnnData) -> ad.AnnData:
+    """The cells alone: obs, coordinates and provenance, no genes."""
+    keep = {"spatial": data.obsm["spatial"]} if "spatial" in data.obsm else {}
+    return ad.AnnData(obs=data.obs.copy(), obsm=keep, uns={"lloki": data.uns.get("lloki", {})})
+
+
+def sample_name(data: ad.AnnData, path: str | Path) -> str:
+    """The sample of a slice that an earlier stage wrote; InputError if there is none."""
+    if "sample" not in data.obs:
+        raise InputError(path, "obs['sample'] is missing", "prepare it with prepare_slice.py first")
+    return str(data.obs["sample"].iloc[0])
+
+
+def embedder(data: ad.AnnData) -> str:
+    """What made obsm['X_lloki_fp']: the embedder's name and its model's hash, or 'unknown'."""
+    notes = data.uns.get("lloki", {}).get("embedding", {})
+    model = notes.get("model_sha256", notes.get("checkpoint_sha256", ""))
+    return f"{notes.get('embedder', 'unknown')} {str(model)[:8]}".strip()
+
+
+def record(data: ad.AnnData, stage: str, **decisions: object) -> None:
+    """Note in uns['lloki'][stage] what a stage decided (text, numbers, lists of them)."""
+    notes = dict(data.uns.get("lloki", {}))
+    notes[stage] = {key: value for key, value in decisions.items() if value is not None}
+    data.uns["lloki"] = notes
+
+
+def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
+    """Write an AnnData, lightly compressed; names as plain strings, for older readers too."""
+    from anndata._io.specs.registry import IORegistryError
+
+    with ad.settings.override(allow_write_nullable_strings=False):
+        try:
+            data.write_h5ad(path, compression="gzip", compression_opts=1)
+        except IORegistryError as error:  # values that no AnnData holds, such as a note of bytes
+            fact = f"it has values that cannot be written ({str(error).splitlines()[0][:100]})"
+            raise InputError(Path(path).name, fact, "make the inputs again") from None

@@ -1,0 +1,88 @@
+"""What the HDF5 library does not refuse by itself: what it would read for ever, or elsewhere."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from lloki.support.cli import InputError
+
+HEAP = b"GCOL\x01\x00\x00\x00"  # how a heap of text begins: its name, its version, three zeros
+BLOCK = 1 << 24
+ITEM = struct.Struct("<H6xQ")  # of a heap: its number, 0 for what is free; its length in bytes
+
+
+def check(path: Path) -> None:
+    """InputError where a file is damaged so that reading it has no end, or needs another file.
+
+    The library reads a heap whose free part has no length for ever, which is what a block of zeros
+    makes of one (HDF5 file format specification 3.0, III.E). Other files, which links, external
+    storage or virtual datasets name, are never read: an input is what was given, and no more.
+    """
+    with open(path, "rb") as file:
+        for start in _heaps(path):
+            _walk(file, start, path)
+    with h5py.File(path) as file:
+        links: dict[str, object] = {}
+        file.visititems_links(links.__setitem__)
+        for name, link in links.items():
+            if isinstance(link, h5py.ExternalLink):
+                _refuse_elsewhere(f"/{name}", path)
+            if isinstance(link, h5py.HardLink):
+                _check_node(file[name], path)
+
+
+def _heaps(path: Path) -> Iterator[int]:
+    """Where heaps begin; a block at a time, for mapped files count as a process's memory."""
+    with open(path, "rb", buffering=0) as file:
+        before, kept = 0, b""
+        while block := file.read(BLOCK):
+            block = kept + block
+            found = block.find(HEAP)
+            while found >= 0:
+                yield before + found
+                found = block.find(HEAP, found + 1)
+            kept = block[1 - len(HEAP) :]
+            before += len(block) - len(kept)
+
+
+def _walk(file: object, start: int, path: Path) -> None:
+    """InputError where the items of a heap do not lead to its end."""
+    file.seek(start + 8)
+    size = int.from_bytes(file.read(8), "little")
+    at, end = start + 16, min(start + size, os.fstat(file.fileno()).st_size)
+    while end - at >= ITEM.size:
+        file.seek(at)
+        number, length = ITEM.unpack(file.read(ITEM.size))
+        step = ITEM.size + (length + 7) // 8 * 8 if number else length
+        if step < ITEM.size:
+            raise InputError(path, f"it is damaged at byte {at}", "copy or make it again")
+        at += step
+
+
+def _check_node(node: h5py.Group | h5py.Dataset, path: Path) -> None:
+    """InputError where a group or dataset is not sound, or takes its values from another file."""
+    attributes = [node.attrs.get_id(name) for name in node.attrs]
+    numbers = [math.prod(attribute.shape) for attribute in attributes]
+    types = [attribute.get_type() for attribute in attributes]
+    if isinstance(node, h5py.Dataset):
+        if node.external or node.is_virtual:
+            _refuse_elsewhere(node.name, path)
+        shape = node.shape or ()
+        pieces = zip(shape, node.chunks or shape, strict=True)
+        numbers.append(math.prod(-(-length // max(part, 1)) for length, part in pieces))
+        types.append(node.id.get_type())
+    # A value, and a piece of a dataset, takes a byte at least: more of them have no end. Lists of
+    # other lengths each are in no AnnData file; text whose type is damaged looks so, and crashes.
+    lists = any(isinstance(kind, h5py.h5t.TypeVlenID) for kind in types)
+    if lists or max(numbers, default=0) > path.stat().st_size:
+        raise InputError(path, f"{node.name} is damaged", "copy or make it again")
+
+
+def _refuse_elsewhere(name: str, path: Path) -> None:
+    raise InputError(path, f"{name} lies in another file", "write it with all its values")

@@ -1,0 +1,316 @@
+"""The report's sections and pictures: right with all material, honest without."""
+
+import io
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lloki.report import figures, markup, report, results, run, scores
+from lloki.report.material import Material
+
+BIN = Path(__file__).parents[3] / "bin"
+
+
+def joined(samples=("a", "b"), cells=40, labels=3, **obsm):
+    """Slices side by side, as integrate.py writes them, of made-up cells."""
+    rng = np.random.default_rng(0)
+    n = cells * len(samples)
+    data = ad.AnnData(
+        obs=pd.DataFrame(
+            {
+                "sample": np.repeat(samples, cells),
+                "technology": np.repeat([f"T{i % 3}" for i in range(len(samples))], cells),
+                "panel": "p",
+                "type": [f"type {i}" for i in rng.integers(labels, size=n)],
+            },
+            index=[f"c{i}" for i in range(n)],
+        ),
+        obsm={
+            "spatial": rng.uniform(0, 800, (n, 2)), "X_lloki": rng.normal(size=(n, 4)),
+            "X_umap": rng.normal(size=(n, 2)), "X_umap_fp": rng.normal(size=(n, 2)), **obsm,
+        },
+        uns={"lloki": {"embedder": "mosaic", "shared_genes": ["Gad1", "Sst"]}},
+    )  # fmt: skip
+    return data
+
+
+def summary_of(low):
+    return {"mean": low + 0.2, "quantiles": [low, low + 0.1, low + 0.2, low + 0.3, low + 0.4]}
+
+
+@pytest.fixture
+def whole():
+    """Material for every section."""
+    data = joined()
+    data.obsm["spatial_aligned"] = data.obsm["spatial"] + 5
+    records = [
+        {
+            "stage": "ot_sparsity", "sample": "a", "genes_shared": 12, "seconds": 2.5,
+            "peak_memory_mb": 200, "warnings": ["few <genes>"], "versions": {"numpy": "2.1"},
+            "parameters": {"min_shared_genes": 10}, "sparsity_before": summary_of(0.2),
+            "sparsity_target": summary_of(0.5),
+        },
+        {"stage": "impute", "sample": "a", "sparsity_after": summary_of(0.4)},
+        {"stage": "mosaic_embed", "sample": "a", "genes_found": 31},
+        {
+            "stage": "benchmark", "cells": 80, "cells_scored": 80, "cells_labelled": 70,
+            "label_key": "type", "batch_key": "technology", "scib_metrics": "0.6.1",
+            "versions": {"numpy": "2.2"},
+        },
+        {"stage": "something new", "seconds": 1.0},
+    ]  # fmt: skip
+    scores = [("X_lloki", "cLISI", "bio", 0.9), ("X_other", "cLISI", "bio", 0.4)]
+    return Material(
+        records=records, data=data, label_key="type",
+        metrics=pd.DataFrame(scores, columns=["embedding", "metric", "group", "value"]),
+        history=pd.DataFrame({"epoch": [1, 2, 3], "total": [3.0, 2.0, 1.5], "note": list("xyz")}),
+        transforms=pd.DataFrame({
+            "sample": ["a", "b"], "reference": ["b", "b"], "method": ["robust", "identity"],
+            "r00": [0.0, 1], "r01": [-1.0, 0], "r10": [1.0, 0], "r11": [0.0, 1], "tx": [5.0, 0],
+            "rmsd": [12.5, np.nan], "reason": [None, "the reference itself"],
+        }),
+        versions={"ALIGN": {"python": "3.13.0"}}, params={"seed": 0},
+    )  # fmt: skip
+
+
+def content(section):
+    return json.dumps(section.custom_content(), allow_nan=False)
+
+
+def test_every_section_is_there_with_material_and_without(whole):
+    bare = Material(records=[], data=joined())
+    full, empty = report.sections(whole), report.sections(bare)
+    assert [s.id for s in full] == [s.id for s in empty]
+    assert len({s.id for s in full}) == 13
+    assert not [s.id for s in full if "Not in this report" in content(s)]
+    said = {s.id for s in empty if "Not in this report" in content(s)}
+    assert said == {"metrics", "alignment", "sparsity", "training", "parameters", "versions"}
+
+
+def test_figures_of_the_stages_stand_in_their_sections(whole):
+    sections = {s.id: s for s in report.sections(whole)}
+    row = sections["slices"].content["a"]
+    assert (row["cells"], row["shared"], row["found"]) == (40, 12, 31)
+    assert "shared" not in sections["slices"].content["b"]  # not recorded, not invented
+    assert sections["training"].content == {"total": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.5]]}
+    assert "mosaic model" in sections["summary"].content
+    assert "no pretrained weights" in sections["summary"].content
+    assert "few &lt;genes&gt;" in sections["warnings"].content
+    assert sections["warnings"].name == "Warnings (1)"
+    assert "something new" in sections["timings"].content
+    assert "70 of them with a label" in sections["metrics"].content
+    assert "90.0°" in sections["alignment"].content
+    for version in ("2.1 (Target sparsity", "2.2 (Scores)", "3.13.0"):
+        assert version in sections["versions"].content
+
+
+def test_an_scgpt_embedding_is_named_and_cited():
+    data = joined()
+    data.uns["lloki"]["embedder"] = "scgpt"
+    material = Material(records=[{"stage": "scgpt_embed", "checkpoint": "human_v1"}], data=data)
+    sections = {s.id: s for s in report.sections(material)}
+    assert "scGPT, a pretrained transformer (checkpoint human_v1)" in sections["summary"].content
+    assert "Cui H" in sections["citations"].content
+    data.uns = {}
+    unknown = report.summary(Material(records=[], data=data)).content
+    assert "an embedder that the file does not name" in unknown
+
+
+def test_only_moved_slices_are_pictured(whole):
+    pairs = results.aligned_pairs(whole)
+    assert list(pairs) == [("a", "b")]
+    reference, before, after = pairs["a", "b"]
+    np.testing.assert_allclose(before.mean(axis=0), reference.mean(axis=0))
+    np.testing.assert_array_equal(after, whole.data.obsm["spatial_aligned"][:40])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "told"),
+    [((0, -1, 1, 0), "90.0°"), ((1, 0, 0, -1), "0.0°, mirrored"), (("", 0, 0, 1), None)],
+)
+def test_rotation_in_words(matrix, told):
+    row = dict(zip(("r00", "r01", "r10", "r11"), matrix, strict=True))
+    assert results.turn(row) == told
+    assert results.turn({}) is None
+
+
+def test_score_table_is_in_one_order_and_marks_the_best():
+    rows = [
+        ("X_lloki", "Batch correction", "aggregate", 0.8), ("X_lloki", "cLISI", "bio", 0.9),
+        ("mine", "cLISI", "bio", 0.95), ("X_pca_shared", "cLISI", "bio", 0.5),
+        ("X_lloki", "Isolated labels", "bio", 0.3),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"])
+    rows.append(("mine", "Batch correction", "aggregate", 0.9))
+    table = pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"])
+    wide = scores.score_table(table)
+    assert wide.index.tolist() == ["Batch correction", "Isolated labels", "cLISI"]
+    assert wide.columns.tolist() == ["mine", "X_lloki", "X_pca_shared"]  # the best first
+    best = [scores.is_best(wide.loc["cLISI"], v) for v in wide.loc["cLISI"]]
+    assert best == [True, False, False]
+    assert not scores.is_best(wide.loc["Isolated labels"], 0.3)  # there is no other
+    page = scores.score_html(wide, {"harmony": "no <image>"})
+    assert page.count("lk-best") == 2
+    assert "Harmony" in page and "not run: no &lt;image&gt;" in page
+    assert scores.groups(wide) == {
+        "Means": ["Batch correction"], "Biology conserved": ["Isolated labels", "cLISI"]
+    }  # fmt: skip
+
+
+def test_records_that_lack_a_key_do_no_harm():
+    records = [
+        {"stage": "ot_sparsity", "sample": "a", "sparsity_before": {"mean": 0.2}},
+        {"stage": "ot_sparsity", "sample": "b", "sparsity_before": 0.2},
+        {"sample": "b"},
+        {"stage": "align", "parameters": {}, "warnings": []},
+    ]
+    assert run.sparsities(Material(records=records, data=joined())) == {}
+    sections = report.sections(Material(records=records, data=joined()))
+    assert all(content(section) for section in sections)
+
+
+def test_slices_without_labels_are_shown_by_cluster_too():
+    data = joined()
+    material = Material(records=[], data=data, label_key="type")
+    assert [by.name for by in results.map_colourings(material)] == ["type"]
+    data.obs.loc[data.obs["sample"] == "b", "type"] = None
+    material = Material(records=[], data=data, label_key="type")
+    names = [by.name for by in results.map_colourings(material)]
+    assert names == ["type", "LLOKI cluster"]
+    material = Material(records=[], data=data)
+    assert [by.name for by in results.map_colourings(material)] == ["LLOKI cluster"]
+
+
+def test_slices_of_one_technology_are_coloured_by_slice():
+    data = joined()
+    assert Material(records=[], data=data).batches.name == "technology"
+    data.obs["technology"] = "T0"
+    by = Material(records=[], data=data).batches
+    assert (by.name, set(by.colours)) == ("slice", {"a", "b"})
+
+
+def test_text_from_the_data_is_escaped():
+    assert markup.text("<script>") == "&lt;script&gt;"
+    assert "<b>" not in markup.table(["<b>x"], [["<b>y"]])
+    assert "<b>y" not in markup.legend("t", [("<b>y", "#fff")])
+    assert 'alt="&quot;&gt;' in markup.picture(b"", "c", '">')
+    assert [markup.text(v) for v in (None, float("nan"), True, 12345, 0.00051, 1234.5)] == [
+        "–", "–", "yes", "12,345", "0.00051", "1,234",
+    ]  # fmt: skip
+
+
+def lab(rgb, vision):
+    """CIE L*a*b* (D65) of linear colours as an eye of this kind sees them."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.array(vision).T, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    ratio = linear @ np.array(to_xyz).T / [0.9505, 1, 1.089]
+    f = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    return np.column_stack(
+        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])]
+    )
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        np.eye(3),
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],  # protanopia
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],  # deuteranopia
+    ],
+)
+def test_colours_can_be_told_apart(vision):
+    colours = [*figures.PALETTE, figures.GREY]
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+    seen = lab(rgb, vision)
+    pairs = itertools.combinations(range(len(colours)), 2)
+    apart = {(i, j): np.linalg.norm(seen[i] - seen[j]) for i, j in pairs}
+    assert min(apart.values()) > 7, min(apart, key=apart.get)
+    assert min(d for (_, j), d in apart.items() if j < 8) > 14  # the first eight
+    assert (100 - seen[:, 0]).min() > 9  # none drowns in the white of the page
+
+
+def test_the_commonest_values_get_the_first_colours():
+    by = figures.colouring("type", ["b", "b", "a", "c", "c", None])
+    assert list(by.colours.items()) == list(zip("bca", figures.PALETTE, strict=False))
+    assert by.entries()[-1] == (figures.UNKNOWN, figures.GREY)
+    many = figures.colouring("type", [f"t{i}" for i in range(30)])
+    assert len(many.colours) == 24
+    assert many.entries()[-1] == ("6 rarer", figures.GREY)
+    assert many.of(np.array([3])).colours == many.colours  # the same in every picture
+
+
+@pytest.mark.parametrize("samples", [1, 30])
+def test_legends_do_not_overlap_the_maps(samples):
+    names = [f"sample_{i}_with_a_rather_long_name" for i in range(samples)]
+    data = joined(names, cells=30, labels=20)
+    data.obs["type"] = "a rather long name of a cell " + data.obs["type"]
+    material = Material(records=[], data=data, label_key="type")
+    for name, drawn in report.pictures(material).items():
+        drawn.draw_without_rendering()
+        axes = [a for part in (drawn, *drawn.subfigs) for a in part.axes]
+        legends = [a.get_legend().get_window_extent() for a in axes if a.get_legend()]
+        maps = [a.get_window_extent() for a in set(axes) if a.collections]
+        assert legends, name
+        for box in legends:
+            assert not any(box.overlaps(m) for m in maps), name
+            assert box.x0 >= 0, name
+            assert box.y0 >= 0, name
+            assert box.x1 <= drawn.bbox.x1, name
+            assert box.y1 <= drawn.bbox.y1, name
+        assert not any(m.overlaps(o) for m, o in itertools.combinations(maps, 2)), name
+
+
+def test_pictures_as_files(whole):
+    drawn = report.pictures(whole)
+    assert set(drawn) == {
+        "umap",
+        "slices_labels",
+        "alignment",
+        "alignment_a_b",
+        "sparsity",
+        "training",
+        "scores",
+    }
+    made = figures.files(drawn["sparsity"])
+    assert made[".pdf"].startswith(b"%PDF")
+    assert made == figures.files(report.pictures(whole)["sparsity"])  # nothing of the hour
+    small = figures.png(figures.umap_single(whole.umaps["LLOKI"], whole.labels), 100)
+    assert Image.open(io.BytesIO(small)).size == (340, 340)
+
+
+def test_rare_cells_keep_their_colour_in_a_small_picture():
+    rng = np.random.default_rng(0)
+    values = np.array([f"t{i}" for i in range(12)])[np.minimum(rng.geometric(0.5, 4000) - 1, 11)]
+    by = figures.colouring("type", values)
+    drawn = figures.png(figures.umap_single(rng.normal(size=(4000, 2)), by), 110)
+    seen = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"), dtype=int).reshape(-1, 3)
+    for value, colour in by.colours.items():
+        wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        assert np.abs(seen - wanted).max(axis=1).min() <= 24, value
+
+
+@pytest.mark.parametrize("width", [300.0, 1.0])
+def test_scale_bar_is_round_and_fits(width):
+    places = np.array([[0, 0], [width, 2000.0]])
+    by = figures.colouring("x", ["a", "a"])
+    axes = figures.spatial_single(places, by).axes[0]
+    (bar,) = axes.lines
+    length = float(np.ptp(bar.get_xdata()))
+    assert length == 200
+    assert axes.texts[0].get_text() == "200 µm"
+
+
+def test_drawing_needs_no_display():
+    code = (
+        "import sys; from lloki.report import report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=BIN, check=True)

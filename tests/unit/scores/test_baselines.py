@@ -1,0 +1,225 @@
+"""The contract of the baselines, and the pieces of STAligner."""
+
+import json
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from click.testing import CliRunner
+
+import baseline_staligner as staligner
+from lloki.scores import baselines
+from lloki.support.cli import InputError
+
+
+@pytest.fixture
+def shared():
+    """60 cells of two slices on 8 genes; the third cell has no count."""
+    rng = np.random.default_rng(0)
+    counts = sp.csr_matrix(rng.poisson(1.0, (60, 8)), dtype=np.float32)
+    counts[2] = 0
+    counts.eliminate_zeros()
+    cells = pd.DataFrame({
+        "cell": [f"s:{i}" for i in range(60)], "sample": np.repeat(["NA", "b"], 30),
+        "technology": np.repeat(["T1", "T2"], 30), "panel": "p",
+        "batch": np.repeat(["T1 p", "T2 p"], 30),
+        "x": rng.uniform(0, 100, 60), "y": rng.uniform(0, 100, 60),
+    })  # fmt: skip
+    genes = [f"g{i}" for i in range(8)]
+    return baselines.Shared(sp.csr_matrix(counts.log1p()), counts, cells, genes)
+
+
+def written(shared, folder):
+    (folder / "shared").mkdir()
+    baselines.write(shared, folder / "shared")
+    return folder / "shared"
+
+
+def test_the_folder_gives_back_what_was_written(shared, tmp_path):
+    found = baselines.read(written(shared, tmp_path))
+    np.testing.assert_allclose(found.expression.toarray(), shared.expression.toarray(), rtol=1e-6)
+    np.testing.assert_array_equal(found.of_whole_counts().toarray(), shared.counts.toarray())
+    pd.testing.assert_frame_equal(found.cells, shared.cells, check_dtype=False)
+    assert found.genes == shared.genes
+    assert np.flatnonzero(~found.filled).tolist() == [2]
+    assert found.places.shape == (60, 2)
+    assert set(found.cells["sample"]) == {"NA", "b"}  # a name, not a missing value
+
+
+def test_what_is_missing_in_the_folder_is_named(shared, tmp_path):
+    folder = written(shared, tmp_path)
+    (folder / "counts.mtx").unlink()
+    with pytest.raises(InputError, match="no raw counts"):
+        baselines.read(folder).of_whole_counts()
+    shared.cells.drop(columns="batch").to_csv(folder / "cells.csv", index=False)
+    with pytest.raises(InputError, match="no column 'batch'"):
+        baselines.read(folder)
+    shared.cells[:-1].to_csv(folder / "cells.csv", index=False)
+    with pytest.raises(InputError, match="not 59 cells"):
+        baselines.read(folder)
+    (folder / "genes.csv").write_text("gene\n")
+    with pytest.raises(InputError, match="no gene is in every slice"):
+        baselines.read(folder)
+    (folder / "genes.csv").unlink()
+    with pytest.raises(InputError, match="join_shared"):
+        baselines.read(folder)
+
+
+def test_an_embedding_comes_back_in_the_order_asked_for(tmp_path):
+    space = np.arange(6, dtype=np.float32).reshape(3, 2)
+    baselines.write_embedding(pd.Series(["a", "007", "c"]), space, tmp_path / "x.csv")
+    found = baselines.read_embedding(tmp_path / "x.csv", pd.Index(["c", "a", "007"]))
+    np.testing.assert_array_equal(found, space[[2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cell,a\nc0,1\n", "cell 'c1' is missing"),
+        ("cell,a\nc0,1\nc0,1\nc1,1\n", "'c0' is there twice"),
+        ("cell,a\nc0,1\nc1,\n", "NaN"),
+        ("cell,a\nc0,1\nc1,x\n", "no table|not a table"),
+        ("cell\nc0\nc1\n", "no values"),
+    ],
+)
+def test_a_faulty_embedding_is_refused(tmp_path, text, told):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(InputError, match=told):
+        baselines.read_embedding(tmp_path / "x.csv", pd.Index(["c0", "c1"]))
+
+
+def run(command, shared, folder):
+    output = folder / "method.embedding.csv"
+    arguments = ["--input", str(written(shared, folder)), "--output", str(output), "--seed", "3"]
+    return CliRunner().invoke(command, arguments), output
+
+
+def test_a_baseline_is_a_function_of_shared_expression_and_seed(shared, tmp_path):
+    @baselines.baseline("method", "numpy")
+    def command(given, seed):
+        """A method."""
+        return given.expression.toarray() * seed
+
+    done, output = run(command, shared, tmp_path)
+    assert done.exit_code == 0, done.output
+    cells = pd.Index(shared.cells["cell"])
+    expected = 3 * shared.expression.toarray()
+    np.testing.assert_allclose(baselines.read_embedding(output, cells), expected, rtol=1e-5)
+    record = json.loads((tmp_path / "method.embedding.json").read_text())
+    assert (record["method"], record["cells"], record["dimensions"]) == ("method", 60, 8)
+    assert record["cells_without_shared_genes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "result", "told"),
+    [
+        ("no-such-package", np.zeros((60, 2)), "no-such-package: the package is not installed"),
+        ("numpy", np.zeros((2, 60)), "it gave (2, 60) for 60 cells"),
+        ("numpy", np.full((60, 2), np.nan), "values not finite"),
+    ],
+)
+def test_a_baseline_that_cannot_run_says_why(shared, tmp_path, package, result, told):
+    command = baselines.baseline("method", package)(lambda given, seed: result)
+    assert isinstance(command, click.Command)
+    done, output = run(command, shared, tmp_path)
+    assert done.exit_code == 2
+    assert told in done.stderr and done.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+def test_every_method_of_the_table_has_its_program_and_its_name():
+    table = baselines.methods()
+    assert table.index.is_unique and table["title"].is_unique
+    for program in filter(None, table["program"]):
+        assert (baselines.TABLE.parents[2] / program).is_file()
+    images = {path.name for path in (baselines.TABLE.parents[3] / "containers").iterdir()}
+    assert set(table["environment"][table["program"] != ""]) <= images
+    assert baselines.title("X_scvi") == "scVI"
+    assert baselines.title("X_pca_shared") == "PCA on shared genes"
+    assert baselines.title("X_mine") == "mine"
+
+
+# --- STAligner
+
+
+def test_attention_sums_to_one_and_moving_it_before_the_map_changes_nothing():
+    torch.manual_seed(0)
+    edges = torch.tensor(staligner.spatial_edges(np.random.default_rng(0).random((20, 2)),
+                                                 np.repeat([0, 1], 10)))  # fmt: skip
+    values, weights = torch.randn(20, 5), torch.randn(5, 3)
+    attention = staligner.softmax_of_edges(torch.rand(edges.shape[1]), edges, 20)
+    sums = torch.zeros(20).index_add(0, edges[0], attention)
+    torch.testing.assert_close(sums, torch.ones(20))
+    after = staligner.gather(values @ weights, edges, attention)
+    torch.testing.assert_close(staligner.gather(values, edges, attention) @ weights, after)
+    dense = torch.zeros(20, 20)
+    dense[edges[0], edges[1]] = attention
+    torch.testing.assert_close(dense @ values, staligner.gather(values, edges, attention))
+
+
+def test_the_autoencoder_is_that_of_the_publication():
+    """Against the layers written out with a dense attention matrix."""
+    torch.manual_seed(0)
+    edges = torch.tensor(staligner.spatial_edges(np.random.default_rng(1).random((15, 2)),
+                                                 np.zeros(15, dtype=int)))  # fmt: skip
+    x, weights = torch.rand(15, 4), staligner.parameters(4)
+    inner, outer, own, others = weights
+    h = x @ inner
+    scores = torch.sigmoid(h @ own + (h @ others).T)
+    mask = torch.zeros(15, 15)
+    mask[edges[0], edges[1]] = 1
+    attention = torch.softmax(torch.where(mask > 0, scores, -torch.inf), dim=1)
+    latent = torch.nn.functional.elu(attention @ h) @ outer
+    decoded = torch.nn.functional.elu(attention @ (latent @ outer.T)) @ inner.T
+    found = staligner.autoencoder(x, edges, weights)
+    torch.testing.assert_close(found[0], latent)
+    torch.testing.assert_close(found[1], decoded)
+
+
+def test_edges_join_the_nearest_cells_of_a_slice_both_ways():
+    places = np.random.default_rng(0).random((40, 2))
+    slices = np.tile([0, 1], 20)
+    edges = {tuple(edge) for edge in staligner.spatial_edges(places, slices).T.tolist()}
+    assert {(b, a) for a, b in edges} == edges and all((i, i) in edges for i in range(40))
+    assert all(slices[a] == slices[b] for a, b in edges)
+    here = np.flatnonzero(slices == 0)
+    gaps = np.linalg.norm(places[here] - places[0], axis=1)
+    assert {(0, int(i)) for i in here[np.argsort(gaps)[1:7]]} <= edges
+
+
+def test_pairs_are_nearest_mutual_neighbours_of_other_slices(monkeypatch):
+    monkeypatch.setattr(staligner, "PAIR_NEIGHBOURS", 3)
+    rng = np.random.default_rng(0)
+    latent, slices = rng.normal(size=(45, 4)).astype(np.float32), np.repeat([0, 1, 2], 15)
+    found = {tuple(pair) for pair in staligner.mutual_pairs(latent, slices).tolist()}
+    gaps = np.linalg.norm(latent[:, None] - latent, axis=2)
+
+    def near(cell, other):
+        there = np.flatnonzero(slices == other)
+        return there[np.argsort(gaps[cell, there])[:3]].tolist()
+
+    expected = set()
+    for cell in range(45):
+        for other in set(range(3)) - {slices[cell]}:
+            mutual = [c for c in near(cell, other) if cell in near(c, slices[cell])]
+            if mutual:
+                expected.add((cell, min(mutual, key=lambda c: gaps[cell, c])))
+    assert found == expected
+    negatives = staligner.random_cells(np.array([0, 20, 44]), slices, rng)
+    assert slices[negatives].tolist() == [0, 1, 2]
+
+
+def test_staligner_gives_the_same_again(shared, tmp_path, monkeypatch):
+    monkeypatch.setattr(staligner, "PRETRAINING", 40)
+    monkeypatch.setattr(staligner, "EPOCHS", 120)
+    done, output = run(staligner.main, shared, tmp_path)
+    assert done.exit_code == 0, done.output
+    cells = pd.Index(shared.cells["cell"])
+    space = baselines.read_embedding(output, cells)
+    assert space.shape == (60, 30)
+    (tmp_path / "again").mkdir()
+    _, output = run(staligner.main, shared, tmp_path / "again")
+    np.testing.assert_array_equal(baselines.read_embedding(output, cells), space)
