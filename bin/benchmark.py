@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option
+from lloki.support.errors import InputError
 
 DEFAULT = ("X_pca_shared", "X_lloki_fp", "X_lloki")
 UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
 
 
-@stage("benchmark")
+@command("benchmark")
 @click.option("--input", required=True, help="The integrated file: integrated.h5ad.")
 @click.option("--output", required=True, help="The folder to write: tables, pictures, embeddings.")
 @click.option(
@@ -37,7 +38,7 @@ UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
 )
 @click.option("--max-cells", type=click.IntRange(100), help="Score a sample of so many cells.")
 @click.option("--umap/--no-umap", default=True, help="UMAPs of methods that have none yet.")
-@click.option("--seed", type=int, default=0)
+@seed_option
 def main(run: Run, input, output, **options) -> None:
     """Score embeddings with scib-metrics' eight, label transfer and more, and draw their UMAPs."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the same figures on every machine

@@ -3,11 +3,13 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Run, command, slice_option
+from lloki.support.errors import InputError
 
 
-@stage("ot_sparsity", presets={"release": {"reference_genes": "all"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("ot_sparsity", presets={"release": {"reference_genes": "all"}})
+@slice_option
 @click.option("--reference", required=True, help="scRNA-seq reference of the same tissue, h5ad.")
 @click.option("--output", required=True, help="The table to write: SAMPLE.targets.csv.")
 @click.option(

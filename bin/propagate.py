@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from lloki import __version__
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, device_option, slice_option
+from lloki.support.errors import InputError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,8 +24,8 @@ WEIGHTS = click.option(
 )
 
 
-@stage("impute", presets={"release": {"keep": "random", "weights": "symmetric"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("impute", presets={"release": {"keep": "random", "weights": "symmetric"}})
+@slice_option
 @click.option("--graph", required=True, help="Its graph: SAMPLE.graph.npz.")
 @click.option("--targets", required=True, help="Its target sparsities: SAMPLE.targets.csv.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.imputed.h5ad.")
@@ -44,7 +45,7 @@ WEIGHTS = click.option(
     help="Imputed values that stay where a cell has more than its target.",
 )
 @click.option("--seed", type=int, default=0, help="Of --keep random.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def impute(
     run: Run, input, graph, targets, output, max_iter, tolerance, weights, thin, keep, seed, device
 ) -> None:
@@ -107,8 +108,8 @@ def impute(
     )
 
 
-@stage("denoise", presets={"release": {"weights": "symmetric"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("denoise", presets={"release": {"weights": "symmetric"}})
+@slice_option
 @click.option("--imputed", required=True, help="The same slice imputed: SAMPLE.imputed.h5ad.")
 @click.option("--graph", required=True, help="Graph of the imputed: SAMPLE.imputed.graph.npz.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.denoised.h5ad.")
@@ -128,7 +129,7 @@ def impute(
     default="imputed",
     help="Genes a cell may hold: those it holds imputed, or all.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def denoise(
     run: Run, input, imputed, graph, output, alpha, weights, diffuse, support, device
 ) -> None:

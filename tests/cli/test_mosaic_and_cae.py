@@ -142,10 +142,10 @@ def test_shared_genes_count_for_pairs_where_slices_are_given(folder, tmp_path):
 
 def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
     base = [*embeddings(folder), "--epochs", 1, "--output", tmp_path / "cae"]
-    refused(call(train_cae, *base, *expression(folder, ["xenium", "starmap"])), "osmfish", "none")
+    others = expression(folder, ["xenium", "starmap"])
+    refused(call(train_cae, *base, *others), "osmfish", "missing")
     cut = ad.read_h5ad(folder / "osmfish.slice.h5ad")[:-1]
     cut.write_h5ad(tmp_path / "osmfish.slice.h5ad")
-    others = expression(folder, ["xenium", "starmap"])
     wrong = [*others, f"--slice={tmp_path}/osmfish.slice.h5ad"]
     refused(call(train_cae, *base, *wrong), "osmfish", "not those of the embedding")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]

@@ -285,7 +285,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights():
     file.seek(0)
     torch.rand(7)  # what others draw in between is no matter
     later = trainer(made_model(seed=9, dropout=0.2), **options)
-    later.set_state(torch.load(file, weights_only=True))
+    later.resume(torch.load(file, weights_only=True))
     assert later.done == 5
     assert [later.step() for _ in range(7)] == losses[5:]
     for one, two in zip(whole.model.parameters(), later.model.parameters(), strict=True):

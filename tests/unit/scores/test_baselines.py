@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import baseline_staligner as staligner
 from lloki.scores import baselines
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def set_state(self, state: dict) -> None:
+    def resume(self, state: dict) -> None:
         """Go on from what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
