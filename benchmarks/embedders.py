@@ -97,9 +97,9 @@ def scgpt(data: dict, checkpoint) -> dict[str, np.ndarray]:
     from lloki.embedding.scgpt.checkpoint import read_checkpoint
     from lloki.embedding.scgpt.encoder import Encoder, embed
     from lloki.slices import genes
-    from scgpt_embed import ORTHOLOGS, _read_orthologs
+    from scgpt_embed import ORTHOLOGS
 
-    model, table = read_checkpoint(checkpoint), _read_orthologs(str(ORTHOLOGS))
+    model, table = read_checkpoint(checkpoint), genes.read_orthologs(ORTHOLOGS)
     found = {}
     for name, d in data.items():
         match = genes.match_vocabulary(d.var_names, model.vocabulary, table)

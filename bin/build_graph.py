@@ -36,9 +36,8 @@ from lloki.support.errors import InputError
 def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method, device) -> None:
     """Build the cell graph: neighbours in expression, weights by distance in space (Eq. 1)."""
     width = _width(sigma)
-    import scipy.sparse as sp
-
     from lloki.propagation import graph
+    from lloki.propagation.stored import write_graph
     from lloki.slices import files
     from lloki.support import search
     from lloki.support.device import choose_gpu, device_name
@@ -66,8 +65,7 @@ def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method,
         device=device_name(gpu),
     )
     with run.output(output) as temporary:
-        # Deflating would save a third of the file and take fifty times as long.
-        sp.save_npz(temporary, matrix, compressed=False)
+        write_graph(matrix, temporary)
 
 
 def _width(sigma: str) -> float | None:

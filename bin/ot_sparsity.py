@@ -31,6 +31,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     import pandas as pd
 
     from lloki.propagation import sparsity
+    from lloki.propagation.stored import write_targets
     from lloki.slices import files, genes
 
     data = files.read_expression(input)
@@ -49,8 +50,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     limits = sparsity.max_nonzero(target, data.n_vars)
     held = np.diff(data.X.indptr)
     table = pd.DataFrame(
-        {"n_genes": held, "sparsity": before, "target_sparsity": target, "max_nonzero": limits},
-        index=pd.Index(data.obs_names, name="cell_id"),
+        {"n_genes": held, "sparsity": before, "target_sparsity": target, "max_nonzero": limits}
     )
     run.report(
         sample=files.sample_name(data, input),
@@ -67,7 +67,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
         sparsity_reference=sparsity.summary(of_reference),
     )
     with run.output(output) as temporary:
-        table.to_csv(temporary)
+        write_targets(table, data.obs_names, temporary)
 
 
 if __name__ == "__main__":

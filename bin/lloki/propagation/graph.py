@@ -111,3 +111,8 @@ def averaging(graph: sp.csr_matrix) -> sp.csr_matrix:
     sums = np.asarray(graph.sum(axis=1, dtype=np.float64)).ravel()
     scale = np.divide(1, sums, out=np.zeros(len(sums)), where=sums > 0)
     return sp.csr_matrix(sp.diags_array(scale) @ graph, dtype=np.float32)
+
+
+def weighted(graph: sp.csr_matrix, weights: str) -> sp.csr_matrix:
+    """The graph with a cell's weights as they are (`symmetric`, Eq. 1), or adding up (`mean`)."""
+    return averaging(graph) if weights == "mean" else graph
