@@ -26,7 +26,7 @@ BASE, GPU, CONTAINERS, PUBLISHED = (
 )
 
 
-PROFILES = ("gpu", "slurm", "test", "awsbatch", "googlebatch", "azurebatch", "k8s")
+PROFILES = "gpu slurm test test_full awsbatch googlebatch azurebatch k8s".split()
 
 
 def section(text, name):

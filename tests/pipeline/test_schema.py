@@ -93,7 +93,7 @@ def test_the_configuration_lists_the_same_parameters():
     for name, value in settings.items():
         if "options" in PARAMETERS[name]:
             assert value == "null", f"{name}: the script's default holds"
-        elif value != "null":
+        elif value != "null" and "params." not in value:
             assert json.loads(value.replace("'", '"')) == PARAMETERS[name]["default"]
 
 
