@@ -173,7 +173,9 @@ def test_images_are_named_in_one_file_and_tagged_with_the_version():
     texts += [p.read_text() for p in ROOT.glob("containers/**/Containerfile")]
     assert not any("latest" in text for text in texts)
     assert re.search(r"^    container = ", CONTAINERS, re.M), "an image for every process"
-    images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
+    listed = re.search(r"^params\.container_images = \[(.*)\]$", CONTAINERS, re.M)[1]
+    images = set(re.findall(r"'(\w+)'", listed))
+    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) == images
     images |= set(METHODS["environment"][METHODS["program"] != ""])
     assert "nf-lloki-*:${params.container_tag}" in CONTAINERS
     with table.open() as file:
