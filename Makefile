@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test fuzz lint bench lock baselines images bundle test-containers test-executors clean
+.PHONY: help setup demo test fuzz lint lint-nf-core bench lock baselines images bundle test-containers test-executors clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,9 @@ lint: setup  ## check the style of the Python code, its structure and the syntax
 	ruff format --check .
 	PYTHONPATH=bin lint-imports --no-cache
 	tools/nextflow_lint.sh
+
+lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (nf-core's tools, 380 MB, at the first call)
+	@tools/nf_core_lint.sh
 
 bench: setup  ## measure speed and quality; prints tables
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done

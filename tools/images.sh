@@ -1,16 +1,26 @@
 #!/usr/bin/env bash
-# Build container images: `tools/images.sh [--stand-in] [NAME ...]` (core, torch and bench without names).
+# Build container images: `tools/images.sh [OPTION ...] [NAME ...]` (core, torch and bench without names).
 # containers/images.csv says what there is and what stands on what; a parent is built first. ENGINE:
-# docker or podman. --stand-in: on bases made from Debian packages (tools/stand_in_base.sh), where no image
-# registry can be reached.
+# docker or podman.
+#   --stand-in       on bases made from Debian packages (tools/stand_in_base.sh), where no image registry can be reached
+#   --push REGISTRY  then push each to REGISTRY/nf-lloki-NAME:VERSION, and write its digest there into a table, DIGESTS
+#                    (containers/digests.csv), by which --container_digests pins it; log in before (docker login)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-stand_in=
-if [ "${1:-}" = --stand-in ]; then
-    stand_in=yes
+stand_in= registry=
+while [[ "${1:-}" == --* ]]; do
+    case $1 in
+        --stand-in) stand_in=yes ;;
+        --push)
+            [[ "${2:---}" != --* ]] || { echo "error: --push needs a registry, such as ghcr.io/you" >&2 && exit 2; }
+            registry=${2%/}
+            shift
+            ;;
+        *) echo "error: $1: no such option" >&2 && exit 2 ;;
+    esac
     shift
-fi
+done
 engine=${ENGINE:-$(command -v docker || command -v podman)} || {
     echo "error: neither docker nor podman found" >&2
     exit 1
@@ -52,7 +62,39 @@ build() {
     built[$image]=yes
 }
 
+digest() { # of an image as it lies in the registry, where it is compressed
+    case $(basename "$engine") in
+        podman) "$engine" push --quiet --digestfile "$folder/digest" "$1" "$2" >&2 && cat "$folder/digest" ;;
+        *)
+            "$engine" tag "$1" "$2" && "$engine" push --quiet "$2" >&2 &&
+                "$engine" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$2" |
+                sed -n "s#^${2%:*}@##p" | head -n 1
+            ;;
+    esac
+}
+
+push() { # the image, and its row in the table; rows of another version or registry go
+    local image=$1 found
+    echo "== $image to $registry" >&2
+    found=$(digest "nf-lloki-$image:$version" "$registry/nf-lloki-$image:$version")
+    [[ $found == sha256:* ]] || { echo "error: $image: no digest after the push" >&2 && exit 1; }
+    {
+        echo image,registry,version,digest
+        { [ ! -f "$table" ] || grep ",$registry,$version," "$table" | grep -v "^$image," || true; } |
+            cat - <(echo "$image,$registry,$version,$found") | sort
+    } >"$folder/table"
+    cp "$folder/table" "$table"
+}
+
 [ $# -gt 0 ] || set -- core torch bench
 for image in "$@"; do
     build "$image"
 done
+[ -n "$registry" ] || exit 0
+table=${DIGESTS:-containers/digests.csv}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+for image in "$@"; do
+    push "$image"
+done
+echo "$table: $(($(wc -l <"$table") - 1)) images by digest" >&2

@@ -26,3 +26,5 @@ image scvi containers/scvi/requirements.in --extra torch
 # the original scgpt with the PyTorch of its time
 compile containers/scgpt/requirements.in --python-version 3.11 --python-platform linux --no-annotate \
     --output-file containers/scgpt/requirements.lock "$@"
+# what looks at the pipeline with nf-core's eyes
+compile tools/nf-core.in "${ours[@]}" --no-annotate --output-file tools/nf-core.lock "$@"

