@@ -214,7 +214,13 @@ def key(method: str) -> str:
 
 @functools.cache
 def methods() -> pd.DataFrame:
-    """The table of methods (baselines.csv), by name: title, program, environment, source."""
+    """The table of methods (baselines.csv), by name.
+
+    title; program in bin and the environment (image) that it runs in, or what it is part of
+    (integrate, embedder, ablation); of an embedder or an ablation the embedding that it is, or that
+    the autoencoder is trained on (fp: of LLOKI-FP, slice: of slices as they came, filled: of
+    LLOKI-FP without targets), and more options of that training; source to cite.
+    """
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
 
 
