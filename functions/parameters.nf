@@ -56,7 +56,10 @@ def check_parameters(List more) {
 def parameter_faults(Map values) {
     def known = schema_properties()
     def required = schema_groups().collectMany { group -> group.required ?: [] }
-    def unknown = values.keySet().findAll { name -> !known.containsKey(name) }
+    // An institution's profile sets parameters of other pipelines, too: with one, only what the user wrote is a fault.
+    def unknown = values.keySet().findAll { name ->
+        !known.containsKey(name) && (!values.custom_config_base || workflow.commandLine.contains("--${name}"))
+    }
     def faults = unknown.collect { name -> "--${name}: no such parameter${suggestion(name, known.keySet(), '--')}" }
     known.each { name, property ->
         def value = values[name]

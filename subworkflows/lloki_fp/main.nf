@@ -1,6 +1,7 @@
 include { BUILD_GRAPH ; BUILD_GRAPH as BUILD_GRAPH_IMPUTED } from '../../modules/build_graph/main'
 include { EMBED } from '../embed/main'
-include { IMPUTE ; DENOISE } from '../../modules/propagate/main'
+include { IMPUTE } from '../../modules/impute/main'
+include { DENOISE } from '../../modules/denoise/main'
 include { OT_SPARSITY } from '../../modules/ot_sparsity/main'
 include { published } from '../../functions/index'
 include { embedder ; settings } from '../../functions/parameters'

@@ -157,7 +157,7 @@ def test_the_meta_yml_of_a_subworkflow_is_what_main_nf_says(file):
         declared = re.findall(r"^    (\w+)(?: = .*?)?(?: // (\[.*?\]))?", lines, re.M)
         assert [key for one in meta[part] for key in one] == [name for name, _ in declared]
         for one, (name, structure) in zip(meta[part], declared, strict=True):
-            assert one[name]["type"] in {"file", "directory"} and one[name]["description"]
+            assert one[name]["type"] in {"file", "directory", "map"} and one[name]["description"]
             assert not structure or f"Structure: {structure}" in one[name]["description"]
 
 
