@@ -80,7 +80,7 @@ def main(
     import torch
 
     from lloki.embedding.mosaic import load
-    from lloki.embedding.scgpt import pretrain
+    from lloki.embedding.scgpt import pretrain, training_set
     from lloki.embedding.scgpt.model import Architecture, Model
     from lloki.support.checkpoint import Checkpoint, identity
     from lloki.support.device import choose_device, device_name
@@ -95,8 +95,8 @@ def main(
     symbols, matches, matrix = _tokens(data, tables)
     teacher = load(mosaic) if mosaic else _fit_mosaic(paths, data)
     factors = _factors(paths, data, teacher, smoothing)
-    loadings = pretrain.symbol_loadings(teacher, [d.var_names for d in data], matches, symbols)
-    cells = pretrain.Cells(matrix, np.array([d.n_obs for d in data]), factors)
+    loadings = training_set.symbol_loadings(teacher, [d.var_names for d in data], matches, symbols)
+    cells = training_set.Cells(matrix, np.array([d.n_obs for d in data]), factors)
     torch.manual_seed(options["seed"])
     sizes = Architecture(
         **{name: options.pop(name) for name in ("dim", "layers", "heads", "hidden", "dropout")}
@@ -151,16 +151,16 @@ def _tokens(data: list, tables: list[dict]):
     """The vocabulary's symbols, how each panel meets them, all cells in their columns."""
     import scipy.sparse as sp
 
-    from lloki.embedding.scgpt import pretrain
+    from lloki.embedding.scgpt import training_set
     from lloki.slices import genes
 
-    symbols = pretrain.vocabulary([d.var_names for d in data], tables)
+    symbols = training_set.vocabulary([d.var_names for d in data], tables)
     matches = [
         genes.match_vocabulary(d.var_names, symbols, table)
         for d, table in zip(data, tables, strict=True)
     ]
     parts = [
-        pretrain.vocabulary_columns(genes.collect_columns(d.X, match), match, symbols)
+        training_set.vocabulary_columns(genes.collect_columns(d.X, match), match, symbols)
         for d, match in zip(data, matches, strict=True)
     ]
     return symbols, matches, sp.vstack(parts, format="csr")
@@ -171,7 +171,7 @@ def _factors(paths: list[str], data: list, teacher, smoothing: int):
     import numpy as np
 
     from lloki.embedding import mosaic
-    from lloki.embedding.scgpt import pretrain
+    from lloki.embedding.scgpt import training_set
 
     parts = []
     for path, d in zip(paths, data, strict=True):
@@ -181,7 +181,7 @@ def _factors(paths: list[str], data: list, teacher, smoothing: int):
             raise InputError(
                 path, "the mosaic model knows none of its genes", "fit one without --mosaic"
             ) from None
-        parts.append(pretrain.smoothed(factors, smoothing))
+        parts.append(training_set.smoothed(factors, smoothing))
     return np.concatenate(parts)
 
 
