@@ -25,7 +25,7 @@ lint: setup  ## check the style of the Python code and the syntax of the pipelin
 	ruff format --check .
 	tools/nextflow_lint.sh
 
-lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (nf-core's tools, 380 MB, at the first call)
+lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (its tools, 220 MB, at the first call)
 	@tools/nf_core_lint.sh
 
 bench: setup  ## measure speed and quality; prints tables
