@@ -26,7 +26,7 @@ lint: setup  ## check the style of the Python code, its structure and the syntax
 	PYTHONPATH=bin lint-imports --no-cache
 	tools/nextflow_lint.sh
 
-lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (nf-core's tools, 380 MB, at the first call)
+lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (its tools, 220 MB, at the first call)
 	@tools/nf_core_lint.sh
 
 bench: setup  ## measure speed and quality; prints tables

@@ -63,14 +63,13 @@ build() {
 }
 
 digest() { # of an image as it lies in the registry, where it is compressed
-    case $(basename "$engine") in
-        podman) "$engine" push --quiet --digestfile "$folder/digest" "$1" "$2" >&2 && cat "$folder/digest" ;;
-        *)
-            "$engine" tag "$1" "$2" && "$engine" push --quiet "$2" >&2 &&
-                "$engine" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$2" |
-                sed -n "s#^${2%:*}@##p" | head -n 1
-            ;;
-    esac
+    if [ "$(basename "$engine")" = podman ]; then
+        "$engine" push --digestfile "$folder/digest" "$1" "$2" >&2
+        cat "$folder/digest"
+    else # docker says it, and keeps another where images are podman's
+        "$engine" tag "$1" "$2"
+        "$engine" push "$2" | tee /dev/stderr | sed -n 's/.*digest: \(sha256:[0-9a-f]*\) .*/\1/p' | tail -n 1
+    fi
 }
 
 push() { # the image, and its row in the table; rows of another version or registry go

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Build the images and run the demo in them with no network: `make test-containers`. Needs root and Debian (what
-# lacks is installed); no image registry is needed. What it runs in, and what came of it, is printed.
+# Build the images and run the demo in them with no network, then push one to a registry on this machine and run in what
+# is pulled from there: `make test-containers`. Needs root and Debian (what lacks is installed); no image registry
+# elsewhere is needed. What it runs in, and what came of it, is printed.
 #   --without-torch   the stages with a neural network run outside: their image is 7 GB
 #   --if-possible     end well, and say so, where this machine can build no images or run none
 set -euo pipefail
@@ -55,3 +56,16 @@ nextflow -quiet -c "$folder/offline.config" run . -profile test,podman -ansi-log
     --container_registry localhost --outdir results/containers
 echo "demo: $((SECONDS - started)) s"
 test -s results/containers/report.html
+
+# Unpacked, not installed: the package would start a server for all the network.
+registry() {
+    cd "$folder" && { apt-get download docker-registry || { apt-get update -qq && apt-get download docker-registry; }; } &&
+        dpkg -x docker-registry_*.deb registry
+}
+if command -v docker-registry >/dev/null || (registry) >/dev/null 2>&1; then
+    started=$SECONDS
+    PATH=$PATH:$folder/registry/usr/bin REGISTRY=yes pytest --quiet tests/executors/test_registry.py
+    echo "a registry: $((SECONDS - started)) s"
+else
+    echo "a registry: skipped, for want of Debian's package docker-registry"
+fi

@@ -80,23 +80,55 @@ def test_an_executor_with_gpus(profile, executor, tmp_path):
     assert "nf-lloki-torch:0.1.0" in run.stdout and "nf-lloki-bench:0.1.0" in run.stdout
 
 
-@pytest.mark.parametrize("parser", ["24.10", "strict"])
-def test_the_profile_of_an_institution(parser, institution, tmp_path):
-    """Its folder stands in a copy of the configuration: `nextflow config` takes no parameters."""
-    if parser == "strict" and not STRICT.is_dir():
+@pytest.fixture(params=["24.10", "strict"])
+def with_parameter(request, tmp_path):
+    """Resolves a profile with parameters set.
+
+    They stand in a copy of the configuration: `nextflow config` takes none.
+    """
+    strict = request.param == "strict"
+    if strict and not STRICT.is_dir():
         pytest.skip("`make lint` has not got Nextflow 25.04")
-    line = r"^( +custom_config_base +=) .*$"
-    text, count = re.subn(line, rf"\1 '{institution}'", CONFIG, flags=re.M)
-    assert count == 1
-    (tmp_path / "nextflow.config").write_text(text)
-    for name in ("conf", "main.nf"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    run = resolved("test,the_site", tmp_path, tmp_path, strict=parser == "strict")
-    assert run.returncode == 0, run.stdout + run.stderr
+
+    def run(profile, **parameters):
+        text = CONFIG
+        for name, value in parameters.items():
+            text, count = re.subn(rf"^( +{name} +=) .*$", rf"\1 '{value}'", text, flags=re.M)
+            assert count == 1
+        (tmp_path / "nextflow.config").write_text(text)
+        for name in ("conf", "main.nf"):
+            (tmp_path / name).symlink_to(ROOT / name)
+        done = resolved(profile, tmp_path, tmp_path, strict)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_the_profile_of_an_institution(with_parameter, institution):
     assert {
         "process.executor = 'slurm'", "process.queue = 'long'", "params.max_cpus = 3",
         "singularity.enabled = true", "params.cell_type_key = 'cell_type_coarse'",
-    } <= set(run.stdout.splitlines())  # fmt: skip
+    } <= set(with_parameter("test,the_site", custom_config_base=institution))  # fmt: skip
+
+
+def test_images_by_digest(with_parameter, tmp_path):
+    table = tmp_path / "digests.csv"
+    rows = [f"{name},ghcr.io/you,0.1.0,sha256:{name}\n" for name in ("bench", "core", "torch")]
+    table.write_text("image,registry,version,digest\n" + "".join(rows))
+    lines = with_parameter(
+        "test", container_digests=table, container_registry="ghcr.io/you", backend="reference"
+    )
+    image = "container = 'ghcr.io/you/nf-lloki"
+    assert f"process.{image}-core@sha256:core'" in lines
+    assert any(
+        line.endswith(f"TRAIN_CAE|INFER_CAE|CAE_VARIANT'.{image}-torch@sha256:torch'")
+        for line in lines
+    )
+    assert f"process.'withName:INTEGRATE|BENCHMARK|REPORT'.{image}-bench@sha256:bench'" in lines
+    # what the table has not is no image that could be had
+    missing = f"sha256:none-of-scgpt-in-{table}"
+    assert f"process.'withName:SCGPT_EMBED'.{image}-scgpt@{missing}'" in lines
 
 
 def test_the_pipeline_starts_with_an_institution_at_an_address(institution, tmp_path):
