@@ -1,6 +1,7 @@
 """The processes as text: each has what it needs to run, retry, be stubbed and be understood."""
 
 import csv
+import json
 import os
 import re
 import tomllib
@@ -50,6 +51,7 @@ def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(nam
     assert "${prologue(task.cpus, settings)}" in section(text, "script")
     assert "${settings.options}" in section(text, "script")
     assert "versions" in section(text, "stub") and "emit: versions" in section(text, "output")
+    assert "    : ${settings.options} " in section(text, "stub")  # where tests see the options
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -74,6 +76,39 @@ def test_its_meta_yml_names_its_inputs_and_outputs(name):
     assert meta["name"] == folder.name and meta["description"]
     assert [key for entry in described["input"] for key in entry] == inputs
     assert [key for entry in described["output"] for key in entry] == outputs
+
+
+def test_a_script_that_includes_others_is_included_by_one_script_alone():
+    """The strict parser of Nextflow before 25.10.4 stops at any other."""
+    scripts = [ROOT / "main.nf", *ROOT.glob("*/**/*.nf")]
+    includes = {
+        script: {
+            (script.parent / name).resolve().with_suffix(".nf")
+            for name in re.findall(r"^include \{.*\} from '(.+)'", script.read_text(), re.M)
+        }
+        for script in scripts if ".venv" not in script.parts
+    }  # fmt: skip
+    assert set().union(*includes.values()) <= set(includes)
+    for script, others in includes.items():
+        if others:
+            owners = [owner.parent.name for owner, ones in includes.items() if script in ones]
+            assert len(owners) == (script != ROOT / "main.nf"), (script, owners)
+
+
+def test_a_parameter_that_is_no_text_is_read_as_what_its_schema_says():
+    """By given() in scripts; in the configuration from its text, which false and 'false' share."""
+    groups = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
+    kinds = {name: p["type"] for group in groups for name, p in group["properties"].items()}
+    scripts = [ROOT / "main.nf", *ROOT.glob("functions/*.nf"), *ROOT.glob("*/*/main.nf")]
+    for path in scripts:
+        for name in re.findall(r"\bparams\.(\w+)\b(?! \{)", path.read_text()):
+            assert kinds[name] == "string", f"{path}: {name}"
+    ways = {"boolean": r'"\$\{params\.%s\}"\.toBoolean\(\)', "integer": r"params\.%s as Integer"}
+    for path in [ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]:
+        text = path.read_text()
+        for name in set(re.findall(r"\bparams\.(\w+)", text)):
+            way = ways.get(kinds[name], r"params\.%s\b") % name
+            assert len(re.findall(way, text)) == len(re.findall(rf"params\.{name}\b", text)), path
 
 
 def test_images_and_publishing_are_for_processes_that_exist():
