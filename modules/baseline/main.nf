@@ -44,6 +44,7 @@ process BASELINE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${method.method}.embedding.csv ${method.method}.embedding.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -25,6 +25,7 @@ process DENOISE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.denoised.h5ad ${meta.id}.denoised.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -25,6 +25,7 @@ process IMPUTE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.imputed.h5ad ${meta.id}.imputed.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

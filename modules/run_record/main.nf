@@ -36,6 +36,7 @@ process RUN_RECORD {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     cp -L ${versions} software_versions.yml
     cp -L ${workflow_file} main.nf
     cp -L ${index} index.json
