@@ -19,8 +19,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from lloki.slices import vendor
-from lloki.slices.dense import MISSING, read_columns, read_dense, read_header
+from lloki.slices import fields, vendor
+from lloki.slices.dense import read_columns, read_dense, read_header
 from lloki.slices.source import Source
 from lloki.support.errors import InputError
 
@@ -122,8 +122,8 @@ def _read_metadata(path: Path) -> tuple[pd.DataFrame, dict[str, object]]:
     assay = str(facts.get("assay", "")).casefold()
     if "protein" in assay and "rna" not in assay:
         raise InputError(path, f"its assay_type is {facts['assay']}: {PROTEIN}", LEAVE_OUT)
-    known = ~(table["fov"].isin(_missing()) & table["cell_ID"].isin(_missing()))
-    table = table[known.to_numpy()].reset_index(drop=True)
+    known = ~(fields.missing(table["fov"]) & fields.missing(table["cell_ID"]))
+    table = table[known].reset_index(drop=True)
     for name in ("fov", "cell_ID"):
         table[name] = _whole(table[name].to_numpy(), path, name)
     return table, facts
@@ -134,10 +134,6 @@ def _fov_first(names: list[str]) -> dict[str, int]:
     place = {name: i for i, name in reversed(list(enumerate(names)))}
     fov = next((i for i, name in enumerate(names) if name.casefold() == "fov"), None)
     return place if fov is None else {**place, "fov": fov}
-
-
-def _missing() -> list[str]:
-    return [word.decode() for word in MISSING] + ["NaN"]
 
 
 def _whole(words: np.ndarray, path: Path, name: str) -> np.ndarray:
@@ -164,7 +160,7 @@ def _read_counts(path: Path, wanted: set[int] | None, facts: dict[str, object]):
 
     def keep(words: list[np.ndarray]) -> np.ndarray:
         """Cells that are wanted; not what lies in none."""
-        named = ~(np.isin(words[0], _missing()) & np.isin(words[1], _missing()))
+        named = ~(fields.missing(words[0]) & fields.missing(words[1]))
         facts["rows_without_values"] += int((~named).sum())
         fov, cell = (
             _whole(np.where(named, word, "0"), path, name)
