@@ -135,10 +135,17 @@ def locate(block: bytes, separator: str, width: int, rows: int) -> tuple[np.ndar
 
 
 def texts(block: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Some fields as text."""
+    """Some fields as text, an object array."""
     pairs = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
-    words = np.empty(len(starts), object)
-    words[:] = [block[a:b].decode("utf-8", "replace").replace('""', '"').strip() for a, b in pairs]
+    if block.isascii():
+        whole = block.decode("ascii")
+        found = [whole[a:b].strip() for a, b in pairs]
+    else:
+        found = [block[a:b].decode("utf-8", "replace").strip() for a, b in pairs]
+    if b'""' in block:
+        found = [word.replace('""', '"') for word in found]
+    words = np.empty(len(found), object)
+    words[:] = found
     return words
 
 

@@ -86,6 +86,7 @@ def test_ids_are_text_of_any_length(tmp_path):
     found = read(tmp_path, f'cell,A\n{LONG[0]},1\n"{LONG[1]}",2\n007,3\n"a,""b""",4\n')
     assert list(found.ids[0]) == [*LONG, "007", 'a,"b"']
     np.testing.assert_array_equal(found.matrix.toarray().ravel(), [1, 2, 3, 4])
+    assert list(read(tmp_path, 'cell,A\nZürich 1,1\n"",2\n').ids[0]) == ["Zürich 1", ""]
 
 
 def test_columns_by_name_and_by_position(tmp_path, blocks):
