@@ -22,15 +22,15 @@ include { RUN_RECORD } from './modules/run_record/main'
 
 workflow LLOKI {
     take:
-    samples // [meta, input, coordinates, reference]
+    samples // [meta, input, coordinates, cells, reference]
 
     main:
     labels = (given().cell_type_key ?: '').tokenize(',')*.trim()
-    references = samples.map { meta, _input, _coordinates, reference -> [meta, reference] }
+    references = samples.map { meta, _input, _coordinates, _cells, reference -> [meta, reference] }
 
     // Each slice by itself: graph, target sparsity, propagation, denoising, embedding.
     PREPARE_SLICE(
-        samples.map { meta, input, coordinates, _reference -> [meta, input, coordinates] },
+        samples.map { meta, input, coordinates, cells, _reference -> [meta, input, coordinates, cells] },
         settings('prepare_slice', ['--label-key': labels]),
     )
     slices = PREPARE_SLICE.out.slice

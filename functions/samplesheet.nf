@@ -3,9 +3,10 @@
  */
 
 include { fault_list ; suggestion ; value_fault } from './parameters'
+include { slice_files } from './slice_files'
 
 /**
- * Rows of the samplesheet as [meta, input, coordinates, reference].
+ * Rows of the samplesheet as [meta, input, coordinates, cells, reference]; input: the files that are read.
  *
  * A relative path is looked for beside the samplesheet, then in the folder of the launch.
  * Stops with every fault of every row, each with its line, column and remedy.
@@ -14,16 +15,18 @@ def read_samplesheet(sheet, default_reference) {
     def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/assets/schema_input.json").toFile()).items
     def (rows, faults) = sheet_rows(sheet, schema, default_reference)
     faults += rows.collectMany { row -> row_faults(row, schema, sheet, default_reference) }
-    faults += repeated_samples(rows)
+    faults += repeated_samples(rows) + repeated_slices(rows)
     if (faults) {
         error(fault_list("samplesheet ${sheet}", faults.sort { fault -> fault[0] }.collect { fault -> fault[1] }))
     }
     return rows.collect { row ->
-        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um'].collectEntries { name -> [name, row[name] ?: null] }
+        def read = slice_files(resolve_path(row.input, sheet), row.region ?: null)
+        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov'].collectEntries { name -> [name, row[name] ?: null] }
         [
-            [id: row.sample] + meta,
-            resolve_path(row.input, sheet),
+            [id: row.sample] + meta + [region: read.region, folder: read.folder],
+            read.files,
             row.coordinates ? resolve_path(row.coordinates, sheet) : [],
+            row.cells ? resolve_path(row.cells, sheet) : [],
             row.reference ? resolve_path(row.reference, sheet) : file(default_reference),
         ]
     }
@@ -100,11 +103,18 @@ def row_faults(Map row, Map schema, sheet, default_reference) {
         }
         return []
     }
+    if (row.input && path_exists(row.input, sheet)) {
+        def read = slice_files(resolve_path(row.input, sheet), row.region ?: null)
+        if (read.fault) {
+            faults << fault(row._line, read.fault.startsWith('the folder') ? 'input' : 'region', read.fault.toString(), read.remedy.toString())
+        }
+    }
     def is_table = row.input && row.input ==~ /.*\.(csv|tsv|txt)(\.gz)?/
+    def is_matrix = row.input && row.input.endsWith('.h5')
     if (is_table && !row.coordinates) {
         faults << fault(row._line, 'coordinates', 'empty, while input is a table of counts', 'name the table of coordinates')
     }
-    if (row.coordinates && !is_table) {
+    if (row.coordinates && !is_table && !is_matrix) {
         faults << fault(row._line, 'coordinates', 'given, while input is not a table of counts', 'leave it empty')
     }
     if (row.containsKey('reference') && !row.reference && !default_reference) {
@@ -117,6 +127,15 @@ def repeated_samples(List rows) {
     return rows.findAll { row -> row.sample }.groupBy { row -> row.sample }.collectMany { name, same ->
         same.drop(1).collect { row ->
             fault(row._line, 'sample', "'${name}' is the name of line ${same[0]._line} too", 'give each slice a name of its own')
+        }
+    }
+}
+
+/** The same cells twice: the same input, region and fields of view. */
+def repeated_slices(List rows) {
+    return rows.findAll { row -> row.input }.groupBy { row -> [row.input, row.region, row.fov, row.cells] }.values().collectMany { same ->
+        same.drop(1).collect { row ->
+            fault(row._line, 'input', "the same as of line ${same[0]._line}", 'name other regions, fov or cells, or leave one out')
         }
     }
 }

@@ -8,7 +8,7 @@ process PREPARE_SLICE {
     memory { memory_for(input) * task.attempt }
 
     input:
-    tuple val(meta), path(input, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*')
+    tuple val(meta), path(input, stageAs: 'input/*'), path(coordinates, stageAs: 'coordinates/*'), path(cells, stageAs: 'cells/*')
     val settings
 
     output:
@@ -23,10 +23,14 @@ process PREPARE_SLICE {
         '--panel': meta.panel,
         '--organism': meta.organism,
         '--spatial-unit-um': meta.spatial_unit_um,
+        '--format': meta.format,
+        '--region': meta.region,
+        '--fov': meta.fov,
+        '--cells': cells ?: null,
     )
     """
     ${prologue(task.cpus, settings)}
-    prepare_slice.py --input ${input} --sample ${meta.id} ${described} \\
+    prepare_slice.py --input ${meta.folder ? 'input' : input} --sample ${meta.id} ${described} \\
         --output ${meta.id}.slice.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.slice.json > versions.yml
     """

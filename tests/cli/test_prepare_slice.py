@@ -213,20 +213,100 @@ def test_tables_that_are_not_there(tmp_path, out):
     refused(result, "half.csv.gz", "not a readable table")
 
 
-@pytest.mark.parametrize(
-    ("vendor", "files"),
-    [
-        ("Xenium", ["experiment.xenium", "cell_feature_matrix.h5"]),
-        ("MERSCOPE", ["cell_by_gene.csv", "cell_metadata.csv"]),
-        ("CosMx", ["slide_exprMat_file.csv.gz", "slide_metadata_file.csv.gz"]),
-    ],
-)
-def test_a_vendors_folder_is_named_and_the_way_shown(vendor, files, tmp_path, out):
-    folder = tmp_path / "vendor"
+def write_merscope(folder, data, ids):
+    """The demo's cells as MERSCOPE writes a region, a Blank among the genes, rows out of order."""
     folder.mkdir()
-    for name in files:
-        (folder / name).touch()
-    refused(call(folder, out), "vendor", f"looks like {vendor} output", "h5ad", "spatialdata_io")
+    counts = pd.DataFrame(data.X.toarray().astype(int), index=ids, columns=data.var_names)
+    counts["Blank-1"] = 1
+    counts.rename_axis("cell").iloc[::-1].to_csv(folder / "cell_by_gene.csv")
+    x, y = data.obsm["spatial"].T
+    cells = pd.DataFrame({"EntityID": ids, "fov": 3, "volume": 9.5, "center_x": x, "center_y": y})
+    cells.to_csv(folder / "cell_metadata.csv", index=False)
+
+
+def test_an_instruments_folder_is_read_as_it_is(demo, tmp_path, out):
+    ids = [str(2317032900022100080 + i) for i in range(demo.n_obs)]
+    for region in ("region_0", "region_1"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        write_merscope(tmp_path / "run" / region, demo, ids)
+    refused(call(tmp_path / "run", out), "2 regions (region_0, region_1)", "--region")
+    refused(call(tmp_path / "run", out, "--region", "region_7"), "'region_7'", "region_1")
+    data = prepared(tmp_path / "run", out, "--region", "region_1", "--technology", "Xenium")
+    record = json.loads(out.with_name("one.slice.json").read_text())
+    totals = np.asarray(demo.X.sum(axis=1)).ravel()
+    assert data.n_obs == (totals >= 10).sum() and record["min_counts"] == 10
+    assert "fewer than 10 counts" in " ".join(record["warnings"])
+    assert "technology is Xenium, but the files are MERSCOPE's" in " ".join(record["warnings"])
+    assert record["format"] == "merscope" and record["cells_read"] == demo.n_obs
+    assert record["controls"]["Blank"]["counts"] == demo.n_obs
+    rate = demo.n_obs / (totals.sum() / demo.n_vars)
+    assert record["controls"]["Blank"]["rate"] == pytest.approx(rate)
+    assert set(record["files"]) == {"cell_by_gene.csv", "cell_metadata.csv"}
+    assert "Blank-1" not in data.var_names and data.obs["control_counts"].eq(1).all()
+    places = dict(zip(ids, demo.obsm["spatial"], strict=True))
+    ours = [places[cell] for cell in data.obs["cell_id"]]
+    np.testing.assert_allclose(data.obsm["spatial"], ours)
+    assert data.obs_names[0] == f"one:{data.obs['cell_id'].iloc[0]}"
+    assert prepared(tmp_path / "run/region_0", out, "--min-counts", "1").n_obs == (totals > 0).sum()
+
+
+def test_a_lasso_of_the_viewer_chooses_cells(demo, tmp_path, out):
+    ids = [f"c{i}" for i in range(demo.n_obs)]
+    write_merscope(tmp_path / "run", demo, ids)
+    lasso = tmp_path / "lasso.csv"
+    lasso.write_text("#Selection name: a\n#Area: 5\nCell ID,Cluster\nc3,1\nc7,1\nnobody,1\n")
+    data = prepared(tmp_path / "run", out, "--cells", lasso, "--min-counts", "1")
+    assert sorted(data.obs["cell_id"]) == ["c3", "c7"]
+    said = json.loads(out.with_name("one.slice.json").read_text())["warnings"]
+    assert any("1 of the cells" in line and "not there" in line for line in said)
+    lasso.write_text("Cell ID\nx\n")
+    refused(call(tmp_path / "run", out, "--cells", lasso), "lasso.csv", "none of its 1 cells")
+    lasso.write_text("#\nCell ID\n")
+    refused(call(tmp_path / "run", out, "--cells", lasso), "names no cells")
+
+
+def test_a_format_that_does_not_fit_is_said(demo, tmp_path, out):
+    write_merscope(tmp_path / "run", demo, [f"c{i}" for i in range(demo.n_obs)])
+    refused(call(tmp_path / "run", out, "--format", "cosmx"), "it is merscope, not cosmx")
+    (tmp_path / "run" / "experiment.xenium").write_text("{}")
+    refused(call(tmp_path / "run", out), "xenium and of merscope", "set the format")
+    assert prepared(tmp_path / "run", out, "--format", "merscope").n_vars == demo.n_vars
+    (tmp_path / "nothing").mkdir()
+    refused(call(tmp_path / "nothing", out), "of no form that is known", "cell_by_gene.csv")
+    refused(call(tmp_path / "absent", out), "no such file or folder")
+    saved_to = saved(demo, tmp_path / "a.h5ad")
+    refused(call(saved_to, out, "--fov", "1-3"), "h5ad has no fields of view")
+    refused(call(saved_to, out, "--region", "a"), "h5ad has no regions")
+    refused(call(saved_to, out, "--coordinates", "x.csv"), "brings its coordinates")
+
+
+@pytest.mark.parametrize("form", ["anndata", "spatialdata"])
+def test_a_zarr_store_is_read(demo, tmp_path, out, form):
+    """A SpatialData is a store whose tables are AnnData groups; images beside them do not count."""
+    store = tmp_path / "slice.zarr"
+    if form == "anndata":
+        demo.write_zarr(store)
+    else:
+        (store / "images").mkdir(parents=True)
+        (store / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+        demo.write_zarr(store / "tables" / "table")
+    data = prepared(store, out)
+    expected = prepared(saved(demo, tmp_path / "a.h5ad"), out.with_name("two.slice.h5ad"))
+    np.testing.assert_array_equal(data.X.toarray(), expected.X.toarray())
+    assert json.loads(out.with_name("one.slice.json").read_text())["format"] == form
+    refused(call(store, out, "--region", "other"), "no regions" if form == "anndata" else "table")
+
+
+def test_a_store_that_lost_its_genes_or_is_damaged_is_refused(demo, tmp_path, out):
+    bare = demo.copy()
+    bare.var_names = [str(i) for i in range(bare.n_vars)]
+    bare.write_zarr(tmp_path / "bare.zarr")
+    refused(call(tmp_path / "bare.zarr", out), "bare.zarr", "genes are numbers")
+    demo.write_zarr(tmp_path / "cut.zarr")
+    for chunk in (tmp_path / "cut.zarr/X").rglob("c/*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"cut")
+    refused(call(tmp_path / "cut.zarr", out), "cut.zarr", "not a readable store")
 
 
 def damaged(small: ad.AnnData) -> dict:

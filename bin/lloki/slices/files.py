@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,38 +21,24 @@ from lloki.slices.checks import (
     check_sparse,
 )
 from lloki.slices.genes import match_keys
-from lloki.support.errors import InputError, lacks_memory
+from lloki.support.errors import InputError
 
-DEFLATED = 1100  # deflate, the compression of AnnData files, makes nothing smaller than 1 / 1032
+ANNDATA = "AnnData file"
 
 
 def read_h5ad(path: str | Path) -> ad.AnnData:
     """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat."""
     path = Path(path)
-    with _reading(path):
+    with hdf5.reading(path, ANNDATA):
         data = ad.read_h5ad(path)
-    _check_indices(data, path)
-    _check_cells(data, path)
+    check_whole(data, path)
     return data
 
 
-@contextlib.contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
-    """Within it an AnnData file is read without warnings; InputError if missing or unreadable."""
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            hdf5.check(Path(path))
-            yield
-    except InputError:
-        raise
-    except Exception as error:
-        if lacks_memory(error, path, DEFLATED):
-            raise
-        reason = f"not a readable AnnData file ({type(error).__name__})"
-        raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
+def check_whole(data: ad.AnnData, path: str | Path) -> None:
+    """InputError where a part of an AnnData that was read is not what it has to be."""
+    _check_indices(data, path)
+    _check_cells(data, path)
 
 
 def _check_indices(data: ad.AnnData, path: Path) -> None:
@@ -134,13 +118,16 @@ def prepare(
     spatial_unit_um: float = 1.0,
     scaling: str = "median",
     normalized: bool = False,
+    min_counts: int = 1,
+    **notes: object,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
 
     Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
     slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
-    `normalized` X is taken as it is. Cells without any count are dropped. InputError if values are
-    not counts (without `normalized`) or no cell is left.
+    `normalized` X is taken as it is. Cells of fewer than `min_counts` counts (and of none) are
+    dropped. `notes` are kept with the decisions. InputError if values are not counts (without
+    `normalized`) or no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
@@ -154,6 +141,11 @@ def prepare(
     filled = np.diff(matrix.indptr) > 0
     if not filled.any():
         raise InputError(where, "no cell has any count", "check the file")
+    if min_counts > 1 and not normalized:
+        filled = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel() >= min_counts
+        if not filled.any():
+            fact = f"no cell has {min_counts} counts or more"
+            raise InputError(where, fact, "lower --min-counts, or leave this slice out")
     matrix = matrix[filled]
     obs = data.obs.loc[filled].copy()
     obs.index = f"{sample}:" + obs.index.astype(str)
@@ -178,6 +170,7 @@ def prepare(
         spatial_unit_um=spatial_unit_um,
         cells_read=data.n_obs,
         cells_dropped=int((~filled).sum()),
+        **notes,
     )
     return prepared
 
@@ -212,7 +205,7 @@ def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]
 
     InputError as from `read_embedding`; whether values are finite is for `embedding_blocks`.
     """
-    with _reading(path), h5py.File(path) as file:
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
         data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
         if "uns/lloki" in file:
             data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
-from lloki.support.errors import COPY_AGAIN, InputError
+from lloki.support.errors import COPY_AGAIN, InputError, lacks_memory
+
+DEFLATED = 1100  # deflate, the compression of AnnData files, makes nothing smaller than 1 / 1032
 
 HEAP = b"GCOL\x01\x00\x00\x00"  # how a heap of text begins: its name, its version, three zeros
 BLOCK = 1 << 24
 ITEM = struct.Struct("<H6xQ")  # of a heap: its number, 0 for what is free; its length in bytes
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Within it a file is read without warnings; InputError if it is missing or is no `what`."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check(Path(path))
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        if lacks_memory(error, path, DEFLATED):
+            raise
+        raise InputError(
+            path, f"not a readable {what} ({type(error).__name__})",
+            "write it again (an AnnData with write_h5ad), or copy it again",
+        ) from None  # fmt: skip
 
 
 def check(path: Path) -> None:

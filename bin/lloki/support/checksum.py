@@ -18,3 +18,11 @@ def sha256(path: str | Path) -> str:
                 while block := handle.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_of(hashes: dict[str, str]) -> str:
+    """One hash for several files, from those of each by name; of a single file its own."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    text = "\n".join(f"{name} {digest}" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
