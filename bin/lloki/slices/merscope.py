@@ -69,11 +69,10 @@ def read_files(counts: Path, metadata: Path, fov: str | Collection[int] | None =
         "metadata_without_counts": len(table) - (len(ids) - lacking),
     }  # fmt: skip
     if wanted is not None:
-        if not np.isfinite(table["fov"].to_numpy()[row[kept]]).all():
+        fovs = vendor.whole_or_float(table["fov"].to_numpy()[row[kept]])
+        if fovs.dtype.kind != "i":
             raise InputError(metadata, "its column fov is not filled", "leave fov empty")
-        kept[kept], more = vendor.choose_fovs(
-            table["fov"].to_numpy()[row[kept]].astype(np.int64), wanted, metadata
-        )
+        kept[kept], more = vendor.choose_fovs(fovs, wanted, metadata)
         warnings += more
     ids, table = ids[kept], table.iloc[row[kept]]
     obs = pd.DataFrame({"cell_id": ids.to_numpy(), "control_counts": by_cell[kept]}, index=ids)

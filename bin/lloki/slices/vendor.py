@@ -134,6 +134,6 @@ def split_controls(
 
 
 def whole_or_float(values: np.ndarray) -> np.ndarray:
-    """Numbers as int64 where all are whole."""
-    whole = np.isfinite(values).all() and (values == np.rint(values)).all()
+    """Numbers as int64 where all are whole and float64 holds them exactly."""
+    whole = (np.abs(values) < 2**53).all() and (values == np.rint(values)).all()
     return values.astype(np.int64) if whole else values

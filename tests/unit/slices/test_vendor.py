@@ -59,6 +59,12 @@ def test_files_by_the_end_of_their_names(tmp_path):
         vendor.find_file(tmp_path, "cell_by_gene.csv")
 
 
+def test_whole_numbers_are_kept_as_such():
+    assert vendor.whole_or_float(np.array([1.0, -2.0])).dtype == np.int64
+    for values in ([1.5], [1e300], [np.nan, 1.0], [np.inf]):
+        assert vendor.whole_or_float(np.array(values)).dtype == np.float64
+
+
 def test_controls_are_taken_out_and_added_up():
     counts = np.array([[1, 2, 3, 4], [0, 5, 0, 6]])
     matrix, genes, controls, by_cell = vendor.split_controls(
