@@ -23,7 +23,7 @@ workflow COMPARE {
 
     // Other methods, on the genes that all slices share.
     JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), settings('join_shared'))
-    BASELINE(channel.fromList(programs), JOIN_SHARED.out.shared.first(), settings('baseline'))
+    BASELINE(channel.fromList(programs), JOIN_SHARED.out.shared, settings('baseline'))
 
     // The embedder by itself.
     alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded)

@@ -209,9 +209,9 @@ def test_images_are_named_in_one_file_and_tagged_with_the_version():
     assert re.search(r"^    container = ", CONTAINERS, re.M), "an image for every process"
     listed = re.search(r"^params\.container_images = \[(.*)\]$", CONTAINERS, re.M)[1]
     images = set(re.findall(r"'(\w+)'", listed))
-    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) == images
-    images |= set(METHODS["environment"][METHODS["program"] != ""])
-    assert "nf-lloki-*:${params.container_tag}" in CONTAINERS
+    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) <= images
+    assert set(METHODS["environment"][METHODS["program"] != ""]) <= images
+    assert "ext.images = params.container_images\n" in CONTAINERS
     with table.open() as file:
         built = {row["image"]: row for row in csv.DictReader(file)}
     assert images == set(built) == {p.name for p in (ROOT / "containers").iterdir() if p.is_dir()}
