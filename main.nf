@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
+include { by_name ; by_sample ; closing_words ; label_faults ; pipeline_facts } from './functions/task'
 include { PREPARE_SLICE } from './modules/prepare_slice/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -34,6 +34,7 @@ workflow LLOKI {
         settings('prepare_slice', ['--label-key': labels]),
     )
     slices = PREPARE_SLICE.out.slice
+    by_name(PREPARE_SLICE.out.json).flatMap { records -> label_faults(records, labels) }.subscribe { fault -> error(fault) }
     LLOKI_FP(slices, references)
     fp = LLOKI_FP.out.fp
 

@@ -42,7 +42,7 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
 @click.option("--normalized", is_flag=True, help="X is log-normalised already: take it as it is.")
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
-@click.option("--label-key", multiple=True, help="Column of obs that must be there; repeatable.")
+@click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
 def main(
     run: Run, input, form, region, fov, coordinates, cells, output, sample, technology, panel,
     organism, spatial_unit_um, scaling, normalized, min_counts, label_key,
@@ -64,10 +64,10 @@ def main(
         run.warn(f"{sample}: {warning}")
     read = source.data.n_obs
     data = _chosen(run, source.data, cells, sample) if cells else source.data
+    columns = ", ".join(map(str, data.obs.columns)) or "none"
     for key in label_key:
         if key not in data.obs:
-            have = ", ".join(map(str, data.obs.columns)) or "none"
-            raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
+            run.warn(f"{sample} has no column {key!r} ({columns}): its cells count as not labelled")
     if min_counts is None:
         min_counts = MIN_COUNTS if source.format in detect.INSTRUMENTS else 1
     chosen = data.n_obs
@@ -86,6 +86,8 @@ def main(
         organism=organism, format=source.format, cells_read=read, cells_chosen=chosen,
         cells=prepared.n_obs, cells_dropped=dropped, min_counts=min_counts, genes=prepared.n_vars,
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
+        labelled={key: int(prepared.obs[key].notna().sum()) if key in prepared.obs else 0
+                  for key in label_key}, columns=columns,
         controls=detect.control_rates(source), **source.facts, files=hashes,
         input_sha256=sha256_of(hashes),
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),

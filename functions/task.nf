@@ -51,6 +51,15 @@ def by_name(files) {
     return files.toSortedList { one, other -> one.name <=> other.name }
 }
 
+/** What to say where no slice has a column of labels that is asked for: before the training, not after it. */
+def label_faults(records, labels) {
+    def told = records.findAll { record -> record.size() > 0 }.collect { record -> new groovy.json.JsonSlurper().parse(record.toFile()) }
+    def columns = told.collect { record -> "  ${record.sample} has the columns ${record.columns}" }.join('\n')
+    return labels
+        .findAll { label -> told && told.every { record -> !record.labelled?.get(label) } }
+        .collect { label -> "--cell_type_key ${label}: no slice has labels in such a column\n${columns}".toString() }
+}
+
 /** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */
 def pipeline_facts() {
     return [

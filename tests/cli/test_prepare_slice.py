@@ -250,6 +250,15 @@ def test_an_instruments_folder_is_read_as_it_is(demo, tmp_path, out):
     assert prepared(tmp_path / "run/region_0", out, "--min-counts", "1").n_obs == (totals > 0).sum()
 
 
+def test_a_slice_without_the_labels_goes_through_and_that_is_said(out):
+    keys = ["--label-key", "cell_type", "--label-key", "kind"]
+    prepared(DEMO / "osmfish.h5ad", out, *keys)
+    record = json.loads(out.with_name("one.slice.json").read_text())
+    assert record["labelled"]["cell_type"] > 0 == record["labelled"]["kind"]
+    (said,) = record["warnings"]
+    assert "no column 'kind'" in said and "cell_type_coarse" in said and "not labelled" in said
+
+
 def test_a_lasso_of_the_viewer_chooses_cells(demo, tmp_path, out):
     ids = [f"c{i}" for i in range(demo.n_obs)]
     write_merscope(tmp_path / "run", demo, ids)
@@ -379,7 +388,6 @@ def test_files_that_are_no_anndata(small, tmp_path, out):
         (["--spatial-unit-um", "0"], ["--spatial-unit-um", "no positive number"]),
         (["--spatial-unit-um", "nan"], ["--spatial-unit-um", "no positive number"]),
         (["--spatial-unit-um", "inf"], ["--spatial-unit-um", "no positive number"]),
-        (["--label-key", "kind"], ["obs has no column 'kind'", "cell_type, cell_type_coarse"]),
     ],
 )
 def test_bad_options(arguments, words, out):

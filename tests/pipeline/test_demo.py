@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 from nextflow_run import ROOT, nextflow, trace
 
 pytestmark = pytest.mark.pipeline
@@ -132,6 +135,52 @@ def test_resume_runs_nothing_again(demo):
     run = nextflow("-profile", "test", "--outdir", "results", "-resume", cwd=demo)
     assert run.returncode == 0, run.stdout
     assert {row["name"] for row in trace(demo) if row["status"] != "CACHED"} == set()
+
+
+def test_instruments_folders_and_slices_without_labels_go_with_the_others(tmp_path):
+    """A Xenium bundle written of the demo's cells: no labels, beside a slice that has them."""
+    (tmp_path / "xenium").mkdir()
+    data = ad.read_h5ad(ROOT / "assets/demo/xenium.h5ad")[:300]
+    write_bundle(tmp_path / "xenium", data)
+    demo = ROOT / "assets/demo"
+    (tmp_path / "sheet.csv").write_text(
+        "sample,input,technology,organism,spatial_unit_um\n"
+        f"xen,xenium,Xenium,mouse,\nstar,{demo}/starmap.h5ad,STARmap,mouse,0.09\n"
+    )
+    arguments = ["-profile", "test", "--input", "sheet.csv", "--outdir", "results", "--epochs", 1,
+                 "--umap", "false", "--max_cells", 300]  # fmt: skip
+    wrong = nextflow(*arguments, "--cell_type_key", "cel_type", cwd=tmp_path)
+    assert wrong.returncode != 0
+    assert "--cell_type_key cel_type: no slice has labels in such a column" in wrong.stdout
+    assert "cell_type_coarse" in wrong.stdout
+    assert not {row["process"] for row in trace(tmp_path)} & {"TRAIN_CAE", "REPORT"}
+    run = nextflow(*arguments, "-resume", cwd=tmp_path)
+    assert run.returncode == 0, run.stdout
+    whole = ad.read_h5ad(tmp_path / "results/integrated.h5ad")
+    labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
+    assert labels["xen"] == 0 < labels["star"]
+    cells = whole.obs[whole.obs["sample"] == "xen"]
+    assert set(cells["cell_id"]) <= set(data.obs_names)
+    record = json.loads((tmp_path / "results/slices/xen/xen.slice.json").read_text())
+    assert record["format"] == "xenium" and record["genes"] == data.n_vars
+    assert record["controls"]["Negative Control Probe"]["features"] == 1
+
+
+def write_bundle(folder, data):
+    """Cells as a Xenium instrument writes them, with one control probe."""
+    counts = sp.csc_matrix(sp.hstack([data.X, np.ones((data.n_obs, 1))]).T)
+    with h5py.File(folder / "cell_feature_matrix.h5", "w") as file:
+        for key in ("data", "indices", "indptr"):
+            file[f"matrix/{key}"] = getattr(counts, key).astype(np.int32)
+        file["matrix/shape"] = counts.shape
+        file["matrix/barcodes"] = data.obs_names.to_numpy("S")
+        for key in ("id", "name"):
+            file[f"matrix/features/{key}"] = np.array([*data.var_names, "NegControl"], "S")
+        kinds = ["Gene Expression"] * data.n_vars + ["Negative Control Probe"]
+        file["matrix/features/feature_type"] = np.array(kinds, "S")
+    x, y = data.obsm["spatial"].T
+    cells = pd.DataFrame({"cell_id": data.obs_names, "x_centroid": x, "y_centroid": y})
+    cells.to_csv(folder / "cells.csv.gz", index=False)
 
 
 def test_faulty_data_stops_the_run_with_its_one_line(tmp_path):

@@ -149,18 +149,33 @@ def parser(request):
 
 def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path):
     (tmp_path / "sheet.csv").write_text(
-        "sample,input,technology,organism,spatial_unit_um\n"
-        "a,none.h5ad,Xenium,mouse,1\n"
-        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1\n"
-        f"b,{ROOT}/assets/demo/xenium.h5ad,,mouse,1\n"
+        "sample,input,technology,organism,spatial_unit_um,region,fov\n"
+        "a,none.h5ad,Xenium,mouse,1,,\n"
+        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1,,\n"
+        f"b,{ROOT}/assets/demo/osmfish.h5ad,,mouse,1,,\n"
+        "c,run,MERSCOPE,mouse,,,\n"
+        "d,run,MERSCOPE,mouse,,region_7,1-3,4\n"
+        "e,run,MERSCOPE,mouse,,region_7,one\n"
+        "f,run,MERSCOPE,mouse,,region_1,\n"
+        "g,run,MERSCOPE,mouse,,region_1,\n"
+        "h,nothing,Xenium,mouse,,,\n"
     )
+    for name in ("region_0", "region_1"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "cell_by_gene.csv").touch()
+    (tmp_path / "nothing").mkdir()
     run = nextflow(
         "--input", "sheet.csv", "--reference", ROOT / "assets/demo/reference.h5ad",
         "--outdir", "results", cwd=tmp_path, engine=parser,
     )  # fmt: skip
     assert run.returncode != 0
     assert "'a' is the name of line 2 too" in run.stdout
-    for words in ("none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample"):
+    for words in (
+        "none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample",
+        "line 5, column region: empty, while input is a run of 2 regions; name one of region_0, "
+        "region_1", "line 6: 8 fields", "line 7, column fov: 'one'", "no folder 'region_7'",
+        "line 9, column input: the same as of line 8", "line 10, column input: the folder holds no",
+    ):  # fmt: skip
         assert words in run.stdout, run.stdout
     assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))
 

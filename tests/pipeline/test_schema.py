@@ -25,7 +25,8 @@ export_embedding benchmark report
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
 GIVEN = {
-    "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key",
+    "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key form "
+    "region fov cells",
     "ot_sparsity": "reference full",
     "impute": "graph targets",
     "denoise": "graph imputed",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 
@@ -49,12 +50,21 @@ def stubbed(tmp_path_factory):
     shutil.copy(demo / "osmfish.h5ad", folder / "below, launch.h5ad")
     for name in ("counts.csv", "cells.csv"):
         (folder / "sheet" / name).write_text("cell,a\n1,2\n")
+    for name in ("cell_feature_matrix.h5", "cells.csv.gz", "cells.parquet", "morphology.ome.tif"):
+        (folder / "sheet/xenium run").mkdir(exist_ok=True)
+        (folder / "sheet/xenium run" / name).write_text("x")
+    for name in ("region_0", "region_1"):
+        (folder / "run" / name / "images").mkdir(parents=True)
+        for table in ("cell_by_gene.csv", "cell_metadata.csv", "detected_transcripts.csv"):
+            (folder / "run" / name / table).write_text(name)
     (folder / "sheet/samplesheet.csv").write_bytes(
-        "\ufeffinput,technology,sample,panel,coordinates,spatial_unit_um\r\n"
-        "beside.h5ad,Xenium,a,,,\r\n"
+        "\ufeffinput,technology,sample,panel,coordinates,spatial_unit_um,region,fov\r\n"
+        "beside.h5ad,Xenium,a,,,,,\r\n"
         "\r\n"
-        '"below, launch.h5ad", "osm FISH" ,b,"p 1",,0.5\r\n'
-        "counts.csv,STARmap,c,,cells.csv,\r\n".encode()
+        '"below, launch.h5ad", "osm FISH" ,b,"p 1",,0.5,,\r\n'
+        "counts.csv,STARmap,c,,cells.csv,,,\r\n"
+        "xenium run,Xenium,d,,,,,\r\n"
+        "run,MERSCOPE,e,,,,region_1,1-3 7\r\n".encode()
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(engine.parent), prepend=":")
@@ -73,7 +83,19 @@ def stubbed(tmp_path_factory):
 
 def test_a_samplesheet_with_quotes_and_windows_line_ends_is_read(stubbed):
     names = {row["name"] for row in trace(stubbed[0]) if row["process"] == "PREPARE_SLICE"}
-    assert names == {f"LLOKI:PREPARE_SLICE ({sample})" for sample in "abc"}
+    assert names == {f"LLOKI:PREPARE_SLICE ({sample})" for sample in "abcde"}
+
+
+def test_of_an_instruments_folder_the_few_files_that_are_read_are_staged(stubbed):
+    staged = {
+        re.search(r"PREPARE_SLICE \((\w)\)", text)[1]: set(re.findall(r" input/(\S+)$", text, re.M))
+        for text in task_files(stubbed[0], ".command.run")["PREPARE_SLICE"]
+    }
+    assert staged["a"] == {"beside.h5ad"}
+    assert staged["d"] == {"cell_feature_matrix.h5", "cells.csv.gz"}
+    assert staged["e"] == {"cell_by_gene.csv", "cell_metadata.csv"}
+    (text,) = (t for t in task_files(stubbed[0], ".command.run")["PREPARE_SLICE"] if "(e)" in t)
+    assert "region_1/cell_by_gene.csv" in text and "region_0" not in text
 
 
 def test_processes_run_in_their_images_and_gpus_go_to_those_that_use_them(stubbed):

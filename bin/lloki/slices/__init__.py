@@ -1,6 +1,8 @@
 """Slices and references as files: read, judged, written; and their genes by name.
 
 The paper's "Data sets and preprocessing": counts and coordinates become log-normalised expression
-and micrometres. `files`: AnnData; `tables`: text; `samples`: many slices at once; `checks`,
-`hdf5`: what a file has to be; `genes`: names across panels, species and spellings.
+and micrometres. `detect`: which form a slice has, and the one call that reads any; `source`: what a
+reader gives. `xenium`, `merscope`, `cosmx` (with `vendor`, what they share): instruments' folders;
+`stores`: zarr; `files`: AnnData; `tables`: text, read by `dense` and `fields`. `samples`: many
+slices at once; `checks`, `hdf5`: what a file has to be; `genes`: names across panels and species.
 """
