@@ -20,9 +20,10 @@ test: setup  ## run all tests (ARGS='-m "not pipeline"' for those without Nextfl
 fuzz: setup  ## run the commands on thousands of spoilt files (ARGS="--cases 20000 --jobs 4")
 	PYTHONPATH=bin:tests python -m fuzzing $(ARGS)
 
-lint: setup  ## check the style of the Python code and the syntax of the pipeline
+lint: setup  ## check the style of the Python code, its structure and the syntax of the pipeline
 	ruff check .
 	ruff format --check .
+	PYTHONPATH=bin lint-imports --no-cache
 	tools/nextflow_lint.sh
 
 lint-nf-core: setup  ## look at the pipeline with nf-core's eyes (its tools, 220 MB, at the first call)

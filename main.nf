@@ -3,16 +3,13 @@
  * nf-lloki: raw slices of different technologies and gene panels to one embedding and a report.
  */
 
-include { compared } from './functions/baselines'
-include { check_parameters ; help_text ; parameters_json ; settings } from './functions/parameters'
+include { baseline_faults ; compared } from './functions/baselines'
+include { index_of ; published } from './functions/index'
+include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
 include { PREPARE_SLICE } from './modules/prepare_slice/main'
-include { BUILD_GRAPH } from './modules/build_graph/main'
-include { OT_SPARSITY } from './modules/ot_sparsity/main'
-include { IMPUTE ; DENOISE } from './modules/propagate/main'
-include { BUILD_GRAPH as BUILD_GRAPH_IMPUTED } from './modules/build_graph/main'
-include { EMBED } from './subworkflows/embed/main'
+include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
 include { ALIGN } from './modules/align/main'
@@ -28,7 +25,7 @@ workflow LLOKI {
     samples // [meta, input, coordinates, reference]
 
     main:
-    labels = params.cell_type_key ? params.cell_type_key.toString().tokenize(',')*.trim() : []
+    labels = (given().cell_type_key ?: '').tokenize(',')*.trim()
     references = samples.map { meta, _input, _coordinates, reference -> [meta, reference] }
 
     // Each slice by itself: graph, target sparsity, propagation, denoising, embedding.
@@ -37,69 +34,76 @@ workflow LLOKI {
         settings('prepare_slice', ['--label-key': labels]),
     )
     slices = PREPARE_SLICE.out.slice
-    BUILD_GRAPH(slices, settings('build_graph'))
-    OT_SPARSITY(slices.join(references), settings('ot_sparsity'))
-    IMPUTE(slices.join(BUILD_GRAPH.out.graph).join(OT_SPARSITY.out.targets), settings('impute'))
-    BUILD_GRAPH_IMPUTED(IMPUTE.out.imputed, settings('build_graph'))
-    DENOISE(slices.join(IMPUTE.out.imputed).join(BUILD_GRAPH_IMPUTED.out.graph), settings('denoise'))
-    EMBED(DENOISE.out.denoised, references, slices, null)
+    LLOKI_FP(slices, references)
+    fp = LLOKI_FP.out.fp
 
     // All slices together: one latent space, one frame of coordinates, one file.
-    adapted = params.cae_adapt_from ? file(params.cae_adapt_from) : []
-    TRAIN_CAE(by_sample(EMBED.out.fp), by_sample(slices), adapted, settings('train_cae'))
-    INFER_CAE(EMBED.out.fp, TRAIN_CAE.out.model, settings('infer_cae'))
+    adapted = given().cae_adapt_from ? file(given().cae_adapt_from) : []
+    TRAIN_CAE(by_sample(fp), by_sample(slices), adapted, settings('train_cae'))
+    INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
     ALIGN(by_sample(INFER_CAE.out.lloki), settings('align'))
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), settings('integrate'))
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
-    COMPARE(slices, references, BUILD_GRAPH.out.graph, EMBED.out.fp, EMBED.out.model)
+    methods = compared()
+    LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
+    embedded = [fp: fp, slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
+    COMPARE(methods, slices, embedded)
     BENCHMARK(
         INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
-        settings('benchmark', ['--label-key': labels.take(1), '--expected': compared()]),
+        settings('benchmark', ['--label-key': labels.take(1), '--expected': methods*.method]),
     )
 
     alignment_scores = channel.value([])
     others = []
-    if (params.benchmark_alignment) {
+    if (given().benchmark_alignment) {
         BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
         alignment_scores = BENCHMARK_ALIGNMENT.out.scores
         others = [BENCHMARK_ALIGNMENT.out]
     }
 
     // What was done, in figures.
-    stages = others + [
-        PREPARE_SLICE.out, BUILD_GRAPH.out, OT_SPARSITY.out, IMPUTE.out, BUILD_GRAPH_IMPUTED.out, DENOISE.out,
-        EMBED.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
+    done = others + [
+        PREPARE_SLICE.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
-    records = by_name(stages.inject(channel.empty()) { all, one -> all.mix(one.json) })
-    versions = stages.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
-    parameters = channel.of(parameters_json(params)).collectFile(name: 'parameters.json')
+    records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
+    versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
+    parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
         TRAIN_CAE.out.history, ALIGN.out.transforms, ALIGN.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
+
+    // What came out, and where it is.
+    results = LLOKI_FP.out.results.mix(
+        COMPARE.out.results,
+        published(
+            prepare_slice: PREPARE_SLICE.out, train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, align: ALIGN.out,
+            integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, report: REPORT.out,
+        ),
+    )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
-    results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
+    main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
-        by_name(results), file("${projectDir}/main.nf"),
+        by_name(main_results), index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),
         pipeline_facts(), settings('run_record'),
     )
 }
 
 workflow {
-    if (params.help) {
+    if (given().help) {
         println(help_text(workflow.manifest.version))
         return
     }
-    if (params.version) {
+    if (given().version) {
         println("nf-lloki ${workflow.manifest.version}")
         return
     }
-    check_parameters(params)
-    LLOKI(channel.fromList(read_samplesheet(file(params.input), params.reference)))
+    check_parameters(baseline_faults())
+    LLOKI(channel.fromList(read_samplesheet(file(given().input), given().reference)))
 
     workflow.onComplete = {
         println(closing_words())

@@ -15,7 +15,6 @@ support/requirements-NAME.txt; without `--env NAME FOLDER` they are reported as 
 """
 
 import pickle
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,8 +26,12 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
+
+from support import halves  # noqa: E402
+from support.alignment_methods import RUNNERS, methods_of  # noqa: E402
+from support.alignment_tables import draw, summaries  # noqa: E402
+
 DEMO = ROOT / "assets" / "demo"
-RUNNERS = ("moscot", "gpsa")
 
 
 @click.command()
@@ -103,7 +106,7 @@ def main(slices, pairs, shares, repeats, first, crop, mirror, most, epochs, past
                 )  # fmt: skip
                 case["true"] = case["moving"][1]
                 rng = np.random.default_rng(seed + share)
-                case["moving"] = case["moving"][0], moved(case["true"], rng, mirror)
+                case["moving"] = case["moving"][0], halves.moved(case["true"], rng, mirror)
                 facts = {"slice": Path(path).stem, "share": share, "repeat": seed, "crop": crop,
                          "mirror": mirror}  # fmt: skip
                 rows += [facts | row for row in run_all(methods, case, known_score)]
@@ -112,7 +115,10 @@ def main(slices, pairs, shares, repeats, first, crop, mirror, most, epochs, past
         case = embedded(
             lambda a=one, b=other, u=um: whole(a, b, *u), reference, epochs, cache, name
         )
-        case["moving"] = (case["moving"][0], moved(case["moving"][1], np.random.default_rng(0)))
+        case["moving"] = (
+            case["moving"][0],
+            halves.moved(case["moving"][1], np.random.default_rng(0)),
+        )
         case["keys"] = label_key, layer_key
         floor = floor_of(case)
         facts = {"pair": f"{Path(one).stem} on {Path(other).stem}"}
@@ -126,22 +132,12 @@ def main(slices, pairs, shares, repeats, first, crop, mirror, most, epochs, past
         draw(found, picture)
 
 
-def moved(places, rng, mirror=False):
-    from support import halves
-
-    return halves.moved(places, rng, mirror)
-
-
 def split(path, um, share, seed, crop, most):
-    from support import halves
-
     first, second = halves.halves(halves.read(path, um), share, seed, crop, most)
     return second, first
 
 
 def whole(first, second, um, um_second):
-    from support import halves
-
     return halves.read(first, um), halves.read(second, um_second)
 
 
@@ -179,84 +175,6 @@ def embedded(make, reference, epochs, cache, name) -> dict:
     }  # fmt: skip
 
 
-def methods_of(envs, paste_cells, mirror) -> dict:
-    """Each method: a case to the moved places, a list of them where the best is to be kept."""
-    from lloki.alignment import baselines, pairwise
-    from lloki.scores.baselines import Shared, read_embedding, write
-
-    def lloki(case, plain=False):
-        fit = pairwise.align(case["moving"], case["fixed"], plain=plain, mirror=mirror)
-        if fit.method == "identity":
-            raise RuntimeError(fit.reason)
-        return fit.motion(case["moving"][1])
-
-    def pca(case):
-        spaces = baselines.components(*case["expression"])
-        places = case["moving"][1], case["fixed"][1]
-        return baselines.kabsch_on(*zip(spaces, places, strict=True))(places[0])
-
-    def paste(case):
-        sides = [(x, case[side][1]) for x, side in
-                 zip(case["expression"], ("moving", "fixed"), strict=True)]  # fmt: skip
-        return [
-            baselines.paste(*sides, alpha, paste_cells, np.random.default_rng(0))[0](sides[0][1])
-            for alpha in baselines.ALPHAS
-        ]
-
-    def staligner(case):
-        """Its embedding, Kabsch on mutual neighbours in it, then iterative closest points."""
-        with tempfile.TemporaryDirectory() as folder:
-            shared = Shared.of(case["cells"])
-            write(shared, Path(folder))
-            out = f"{folder}/staligner.csv"
-            subprocess.run([sys.executable, ROOT / "bin/baseline_staligner.py", "--input", folder,
-                            "--output", out], check=True, capture_output=True)  # fmt: skip
-            space = read_embedding(out, shared.cells["cell"])
-        cut = case["cells"][0].n_obs
-        sides = [(part, case[side][1]) for part, side in
-                 zip((space[:cut], space[cut:]), ("moving", "fixed"), strict=True)]  # fmt: skip
-        return closest_points(baselines.kabsch_on(*sides)(sides[0][1]), sides[1][1])
-
-    methods = {
-        "LLOKI": lloki, "LLOKI --plain": lambda case: lloki(case, True), "PCA + Kabsch": pca,
-        "PASTE": paste, "STAligner + ICP": staligner,
-    }  # fmt: skip
-    for name in RUNNERS:
-        if name in envs:
-            methods[name] = lambda case, name=name: elsewhere(case, name, Path(envs[name]))
-    return methods
-
-
-def closest_points(moving, fixed, rounds=100):
-    """Places of `moving` after fits, again and again, of each to the nearest of `fixed`."""
-    from scipy.spatial import cKDTree
-
-    from lloki.alignment.rigid import kabsch
-
-    ground = cKDTree(fixed)
-    for _ in range(rounds):
-        moved = kabsch(moving, fixed[ground.query(moving)[1]])(moving)
-        step, moving = np.abs(moved - moving).max(), moved
-        if step < 0.1:
-            break
-    return moving
-
-
-def elsewhere(case, name, folder):
-    """The moved places by a program in an environment of its own."""
-    with tempfile.TemporaryDirectory() as work:
-        given, got = f"{work}/given.npz", f"{work}/got.npz"
-        moving, fixed = case["expression"]
-        np.savez(given, moving=moving, fixed=fixed, moving_places=case["moving"][1],
-                 fixed_places=case["fixed"][1])  # fmt: skip
-        script = Path(__file__).parent / "support" / f"run_{name}.py"
-        done = subprocess.run([folder / "bin" / "python", script, given, got], text=True,
-                              capture_output=True)  # fmt: skip
-        if done.returncode:
-            raise RuntimeError((done.stderr.strip() or "no message").splitlines()[-1])
-        return np.load(got)["moved"]
-
-
 def run_all(methods, case, score) -> list[dict]:
     """A row for each method; the best of a list is the one of the best score."""
     rows = []
@@ -277,8 +195,6 @@ def run_all(methods, case, score) -> list[dict]:
 
 
 def known_score(case, found) -> dict:
-    from support import halves
-
     degrees, um = halves.error(found, case["true"])
     return {"degrees": degrees, "um": um}
 
@@ -308,56 +224,6 @@ def floor_of(case) -> dict:
             for _ in range(baselines.FLOOR)]  # fmt: skip
     return {"method": "random motions", **pd.DataFrame(runs).mean().to_dict()}
 
-
-def summaries(found: pd.DataFrame) -> None:
-    """Print the tables."""
-    if "slice" in found:
-        known = found[found["slice"].notna()].copy()
-        known["good"] = (known["degrees"] < 5) & (known["um"] < 50)
-        print("\nruns below 5 degrees and 50 µm")
-        print(known.pivot_table("good", ["slice", "method"], "share", sort=False).round(2))
-        for value in ("degrees", "um"):
-            print(f"\nmedian {value} (of the runs that gave a motion)")
-            table = known.pivot_table(
-                value, ["slice", "method"], "share", aggfunc="median", sort=False
-            )
-            print(table.round(1))
-        print(known.groupby("method", sort=False)["good"].agg(["mean", "size"]).round(3))
-        print(known.groupby("method", sort=False)["seconds"].median().round(1))
-    if "pair" in found:
-        unknown = found[found["pair"].notna()]
-        print(unknown.drop(columns=[c for c in KNOWN if c in unknown]).round(3).to_string())
-
-
-def draw(found: pd.DataFrame, path: str) -> None:
-    """Mean distance of cells from their true places by share of shared genes, slice by slice."""
-    import matplotlib
-    import matplotlib.figure
-
-    from lloki.report import figures
-
-    known = found[found["um"].notna()]
-    names = list(dict.fromkeys(known["slice"]))
-    with matplotlib.rc_context(figures.STYLE):
-        drawn = matplotlib.figure.Figure(figsize=(2.6 * len(names), 3.2), layout="constrained")
-        grid = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
-        for axes, name in zip(grid, names, strict=True):
-            for k, (method, rows) in enumerate(known.groupby("method", sort=False)):
-                rows = rows[rows["slice"] == name]
-                middle = rows.groupby("share")["um"].median()
-                axes.plot(middle.index, middle, color=figures.PALETTE[k], lw=1.8, label=method)
-                axes.scatter(rows["share"], rows["um"], color=figures.PALETTE[k], s=9, alpha=0.6)
-            axes.axhline(50, color=figures.GREY, lw=1, zorder=0)
-            axes.set(title=name, yscale="log", xlabel="shared genes, %")
-            axes.invert_xaxis()
-            axes.spines[["top", "right"]].set_visible(False)
-        grid[0].set_ylabel("distance from the true place, µm")
-        handles, labels = grid[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
-        drawn.savefig(path, dpi=130, facecolor="white")
-
-
-KNOWN = ("slice", "share", "repeat", "crop", "mirror", "degrees", "um")
 
 if __name__ == "__main__":
     main()

@@ -105,7 +105,8 @@ def trained(embedding, of_slice: np.ndarray, near, found, steps: int) -> list[st
     import torch
 
     from lloki.integration.cae import Architecture, ConditionalAutoencoder, encode
-    from lloki.integration.training import Cells, Trainer, Training, steps_per_epoch
+    from lloki.integration.training import Trainer, Training, steps_per_epoch
+    from lloki.integration.training_set import Cells
     from lloki.support.cli import peak_memory_mb
     from lloki.support.storage import blocks
 

@@ -71,7 +71,7 @@ def train(paths, output: Path, options: list[str]) -> Path:
 def embedded(data: dict, seen: list[str], checkpoint) -> dict[str, dict[str, np.ndarray]]:
     """Every data set by every embedder that gives all of them one space."""
     from lloki.embedding import mosaic
-    from lloki.embedding.scgpt import pretrain
+    from lloki.embedding.scgpt import training_set
     from lloki.slices import files
 
     fitted = [files.read_reference(path) for path in seen]
@@ -84,7 +84,7 @@ def embedded(data: dict, seen: list[str], checkpoint) -> dict[str, dict[str, np.
         return {
             "small scGPT": scgpt(data, checkpoint),
             "mosaic": factors,
-            "mosaic, averaged": {n: pretrain.smoothed(z, 15) for n, z in factors.items()},
+            "mosaic, averaged": {n: training_set.smoothed(z, 15) for n, z in factors.items()},
             "PCA-50": {},
             "scGPT, random weights": scgpt(data, random_weights(checkpoint, Path(folder))),
         }
@@ -97,9 +97,9 @@ def scgpt(data: dict, checkpoint) -> dict[str, np.ndarray]:
     from lloki.embedding.scgpt.checkpoint import read_checkpoint
     from lloki.embedding.scgpt.encoder import Encoder, embed
     from lloki.slices import genes
-    from scgpt_embed import ORTHOLOGS, _read_orthologs
+    from scgpt_embed import ORTHOLOGS
 
-    model, table = read_checkpoint(checkpoint), _read_orthologs(str(ORTHOLOGS))
+    model, table = read_checkpoint(checkpoint), genes.read_orthologs(ORTHOLOGS)
     found = {}
     for name, d in data.items():
         match = genes.match_vocabulary(d.var_names, model.vocabulary, table)

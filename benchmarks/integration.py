@@ -10,9 +10,11 @@ With several references a slice takes its targets from the one with which it sha
 the embedding is fitted to all. Without arguments it takes the slices of the demo.
 """
 
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -81,25 +83,27 @@ def main(
         else:
             row(method, spaces)
     options = dict(s.split("=") for s in settings)
-
-    def both(name, spaces):
-        row(f"LLOKI-FP{name}", [np.concatenate(spaces)])
-        trained = [integrate(spaces, cells, s, options) for s in range(seeds)]
-        row(f"LLOKI{name}", trained)
-
-    spaces = embed(cells, [propagate(c, atlases) for c in cells], atlases)
+    embedded = {"fp": embed(cells, [propagate(c, atlases) for c in cells], atlases)}
     if pairs_too:
-        score_pairs(cells, spaces, labels)
-    both("", spaces)
+        score_pairs(cells, embedded["fp"], labels)
+    row("LLOKI-FP", [np.concatenate(embedded["fp"])])
+    row("LLOKI", [integrate(embedded["fp"], cells, s, options) for s in range(seeds)])
     if ablation:
-        for loss in ("rec", "trip", "bc"):
-            less = {**options, f"lambda_{loss}": "0"}
-            row(
-                f"LLOKI without L_{loss}", [integrate(spaces, cells, s, less) for s in range(seeds)]
-            )
-        both(", no FP", embed(cells, [c.X for c in cells], atlases))
-        filled = [propagate(c, None) for c in cells]
-        both(", no OT (all filled)", embed(cells, filled, atlases))
+        embedded["slice"] = embed(cells, [c.X for c in cells], atlases)
+        embedded["filled"] = embed(cells, [propagate(c, None) for c in cells], atlases)
+        for kind, spaces in list(embedded.items())[1:]:
+            row(f"LLOKI-FP, {kind}", [np.concatenate(spaces)])
+        for _, line in ablations().iterrows():
+            spaces, more = embedded[line["embedding"]], shlex.split(line["options"])
+            row(line["title"], [integrate(spaces, cells, s, options, more) for s in range(seeds)])
+
+
+def ablations():
+    """LLOKI without one of its parts, as the pipeline runs it (bin/lloki/scores/baselines.csv)."""
+    from lloki.scores import baselines
+
+    table = baselines.methods()
+    return table[table["environment"] == "ablation"]
 
 
 def before(cells):
@@ -227,8 +231,11 @@ def baseline(method, cells, seed):
         return baselines.read_embedding(folder / "out.csv", pd.Index(shared.cells["cell"]))
 
 
-def integrate(embedded, cells, seed: int, options: dict):
-    """Latent positions of all cells, by train_cae.py and infer_cae.py with their defaults."""
+def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = ()):
+    """Latent positions of all cells, by train_cae.py and infer_cae.py with their defaults.
+
+    options: others than the defaults, by name; more: such as they stand on a command line.
+    """
     import anndata as ad
     from click.testing import CliRunner
 
@@ -244,10 +251,10 @@ def integrate(embedded, cells, seed: int, options: dict):
             ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(inputs[-1])
             expression.append(f"{folder}/{i:03}.slice.h5ad")
             files.write_h5ad(part, expression[-1])
-        more = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+        others = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         run(CliRunner(), train_cae.main, *(f"--input={p}" for p in inputs),
             *(f"--slice={p}" for p in expression), "--output",
-            f"{folder}/cae", "--seed", str(seed), *more)  # fmt: skip
+            f"{folder}/cae", "--seed", str(seed), *others, *more)  # fmt: skip
         latent = []
         for path in inputs:
             out = path.replace(".fp.", ".lloki.")

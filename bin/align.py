@@ -3,13 +3,14 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option
+from lloki.support.errors import InputError
 
 PICTURED = 200  # landmarks of a pair that are kept for the report
 LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
 
 
-@stage("align")
+@command("align")
 @click.option("--input", required=True, multiple=True, help="SAMPLE.lloki.h5ad; repeatable.")
 @click.option("--output", required=True, help="The folder to write.")
 @click.option(
@@ -41,7 +42,7 @@ LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
     default=30,
     help="Runs that tell what agreement is chance.",
 )
-@click.option("--seed", type=int, default=0)
+@seed_option
 def main(
     run: Run, input, output, reference, plain, allow_scale, allow_mirror, neighbors, neighborhood,
     tolerance, chance_runs, seed,
@@ -52,11 +53,11 @@ def main(
     import pandas as pd
 
     from lloki.alignment import joint, pairwise
-    from lloki.slices import files
+    from lloki.slices import files, samples
 
     if tolerance is not None and not tolerance > 0:
         raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
-    parts = _read(input)
+    parts = samples.by_sample(input, _read, same_width=("X_lloki", "spatial"))
     reference = _reference(parts, reference)
     order = [reference, *(sample for sample in parts if sample != reference)]
     # The paper's way has no pairs but those with the reference.
@@ -101,28 +102,13 @@ def main(
         drawn.to_csv(folder / "landmarks.csv", index=False)
 
 
-def _read(paths) -> dict:
-    """The slices by sample; InputError where they do not belong together."""
+def _read(path: str):
+    """A slice that was integrated, with its coordinates."""
     from lloki.slices import checks, files
 
-    parts = {}
-    for path in paths:
-        part = files.read_embedding(path, "X_lloki")
-        part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
-        sample = files.sample_name(part, path)
-        if sample in parts:
-            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
-        parts[sample] = part
-        for key, remedy in (
-            ("X_lloki", "give slices that one model has encoded"),
-            ("spatial", "give 2 coordinates a cell in all slices, or 3 in all"),
-        ):
-            here, first = (x.obsm[key].shape[1] for x in (part, next(iter(parts.values()))))
-            if here != first:
-                raise InputError(
-                    path, f"obsm[{key!r}] has {here} columns, in {paths[0]} it has {first}", remedy
-                )
-    return parts
+    part = files.read_embedding(path, "X_lloki")
+    part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
+    return part
 
 
 def _reference(parts: dict, reference: str | None) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option
+from lloki.support.errors import InputError
 
 DEFAULT = ("X_pca_shared", "X_lloki_fp", "X_lloki")
 UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
 
 
-@stage("benchmark")
+@command("benchmark")
 @click.option("--input", required=True, help="The integrated file: integrated.h5ad.")
 @click.option("--output", required=True, help="The folder to write: tables, pictures, embeddings.")
 @click.option(
@@ -37,12 +38,13 @@ UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
 )
 @click.option("--max-cells", type=click.IntRange(100), help="Score a sample of so many cells.")
 @click.option("--umap/--no-umap", default=True, help="UMAPs of methods that have none yet.")
-@click.option("--seed", type=int, default=0)
+@seed_option
 def main(run: Run, input, output, **options) -> None:
     """Score embeddings with scib-metrics' eight, label transfer and more, and draw their UMAPs."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the same figures on every machine
     from importlib import metadata
 
+    from lloki.scores import tables as scores
     from lloki.slices import files
 
     data = files.read_h5ad(input)
@@ -52,12 +54,16 @@ def main(run: Run, input, output, **options) -> None:
     batch_key, label_key = options["batch_key"], options["label_key"]
     batches = _batches(data, input, batch_key, label_key)
     labels = _labels(run, data, label_key, options["ignore_label"])
-    cells = _scored(labels, batches, data, options["max_cells"], options["seed"])
-    known = [label for label in _each(labels, batches)[cells] if label is not None]
+    cells = scores.chosen_cells(data, labels, batches, options["max_cells"], options["seed"])
+    known = [label for label in scores.each(labels, data.n_obs)[cells] if label is not None]
     mixed = sorted(set(batches[cells]))
     if len(mixed) < 2:
         run.warn(f"all cells are of one {batch_key}: nothing to mix (--batch-key sample?)")
-    tables = _scores(run, data, embeddings, labels, batches, cells, options)
+    with run.progress(len(embeddings), "embedding") as progress:
+        tables = scores.of_embeddings(
+            data, embeddings, labels, batches, cells, options["baseline"], options["seed"],
+            lambda key: progress.update(note=key),
+        )  # fmt: skip
     run.report(
         embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
         cells_scored=len(cells), cells_labelled=len(known), labels=sorted(set(known)),
@@ -115,58 +121,6 @@ def _batches(data, path: str, batch_key: str, label_key: str | None):
     return data.obs[batch_key].astype(str).to_numpy()
 
 
-def _scored(labels, batches, data, most: int | None, seed: int):
-    """Positions of the cells that are scored: all, or a sample by slice, batch and label."""
-    import numpy as np
-
-    from lloki.scores import metrics
-
-    if not most or most >= data.n_obs:
-        return np.arange(data.n_obs)
-    slices = data.obs["sample"].astype(str) if "sample" in data.obs else batches
-    parts = zip(slices, batches, _each(labels, batches), strict=True)
-    return metrics.stratified_sample(np.array(["\t".join(map(str, p)) for p in parts]), most, seed)
-
-
-def _scores(run: Run, data, embeddings, labels, batches, cells, options) -> dict:
-    """Tables: every metric of every embedding; the spatial coherence of every slice."""
-    import numpy as np
-    import pandas as pd
-
-    from lloki.scores import metrics
-
-    before = data.obsm.get(options["baseline"])
-    rows, by_slice = [], []
-    with run.progress(len(embeddings), "embedding") as progress:
-        for key in embeddings:
-            values = metrics.evaluate(
-                data.obsm[key][cells], None if labels is None else labels[cells], batches[cells],
-                None if before is None else before[cells], options["seed"],
-            )  # fmt: skip
-            if "spatial" in data.obsm and "sample" in data.obs:
-                samples = data.obs["sample"].astype(str).to_numpy()[cells]
-                shares = metrics.spatial_coherence(
-                    data.obsm[key][cells], data.obsm["spatial"][cells], samples, options["seed"]
-                )
-                by_slice += [(key, sample, share) for sample, share in shares.items()]
-                if shares:
-                    values["Spatial coherence"] = float(np.mean(list(shares.values())))
-            rows += [(key, name, group, values[name]) for name, group in metrics.GROUPS.items()
-                     if name in values]  # fmt: skip
-            progress.update(note=key)
-    return {
-        "metrics": pd.DataFrame(rows, columns=["embedding", "metric", "group", "value"]),
-        "coherence": pd.DataFrame(by_slice, columns=["embedding", "sample", "value"]),
-    }
-
-
-def _each(labels, batches):
-    """The cells' labels, or None for each cell where there are no labels at all."""
-    import numpy as np
-
-    return np.full(len(batches), None) if labels is None else labels
-
-
 def _embeddings(
     data, path: str, asked: tuple[str, ...], baseline: str, added: list[str], run: Run
 ) -> list[str]:
@@ -211,9 +165,9 @@ def _umaps(data, embeddings, labels, batches, wanted: bool, seed: int) -> dict:
     import numpy as np
 
     from lloki.integration import joined
-    from lloki.scores import baselines
+    from lloki.scores import baselines, tables
 
-    cells = _scored(labels, batches, data, UMAP_CELLS, seed)
+    cells = tables.chosen_cells(data, labels, batches, UMAP_CELLS, seed)
     places = {}
     for key in embeddings:
         name = joined.umap_key(key)

@@ -5,38 +5,33 @@ import time
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option, slices_option
+from lloki.support.errors import InputError
 
 LLOKI, PLAIN, PCA, PASTE = "LLOKI", "Kabsch on LLOKI", "Kabsch on PCA", "PASTE's objective"
 FLOOR = "random motions"
 
 
-@stage("benchmark_alignment")
+@command("benchmark_alignment")
 @click.option(
     "--input", required=True, multiple=True, help="Aligned SAMPLE.lloki.h5ad; repeatable."
 )
-@click.option("--slice", required=True, multiple=True, help="SAMPLE.slice.h5ad; repeatable.")
+@slices_option
 @click.option("--output", required=True, help="The table to write: alignment_scores.csv.")
 @click.option("--label-key", help="Column of obs with cell types.")
 @click.option("--paste-cells", type=click.IntRange(10), default=500, help="Of a slice, for PASTE.")
-@click.option("--seed", type=int, default=0)
+@seed_option
 def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
     """Score LLOKI's alignment beside Kabsch on PCA, PASTE's objective and random motions."""
     import pandas as pd
 
-    from lloki.slices import files
+    from lloki.slices import files, samples
 
-    aligned = _by_sample(
+    aligned = samples.by_sample(
         input, lambda path: files.read_embedding(path, "X_lloki", "spatial_aligned")
     )
-    expressed = _by_sample(slice, files.read_expression)
+    expressed = samples.expression_of(slice, aligned)
     for sample, part in aligned.items():
-        if sample not in expressed:
-            raise InputError(f"--slice of {sample!r}", "it is missing", "give SAMPLE.slice.h5ad")
-        if list(part.obs_names) != list(expressed[sample].obs_names):
-            raise InputError(
-                f"--slice of {sample!r}", "its cells are others", "give the same run's"
-            )
         if label_key and label_key not in part.obs:
             run.warn(f"{sample} has no column {label_key!r}: no label match with it")
     notes = next(iter(aligned.values())).uns.get("lloki", {}).get("align", {})
@@ -57,19 +52,6 @@ def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
     run.report(reference=reference, samples=list(aligned), scores=table.to_dict("records"))
     with run.output(output) as temporary:
         table.to_csv(temporary, index=False)
-
-
-def _by_sample(paths, read) -> dict:
-    from lloki.slices import files
-
-    found = {}
-    for path in paths:
-        part = read(path)
-        sample = files.sample_name(part, path)
-        if sample in found:
-            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
-        found[sample] = part
-    return found
 
 
 def _compare(run: Run, pair, both, label_key, paste_cells: int, seed: int) -> list[dict]:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, device_option, seed_option
+from lloki.support.errors import InputError
 
 
-@stage("build_graph", presets={"release": {"n_pcs": 0}})
+@command("build_graph", presets={"release": {"n_pcs": 0}})
 @click.option("--input", required=True, help="h5ad with X and obsm['spatial']: slice or imputed.")
 @click.option("--output", required=True, help="The graph to write: SAMPLE.graph.npz.")
 @click.option("--neighbors", type=click.IntRange(1), default=40, help="Neighbours of a cell.")
@@ -24,28 +25,28 @@ from lloki.support.cli import InputError, Run, stage
     default="auto",
     help="Width of the spatial Gaussian (micrometres); auto: mean distance of random cells.",
 )
-@click.option("--seed", type=int, default=0)
+@seed_option
 @click.option(
     "--method",
     type=click.Choice(["auto", "exact", "approx"]),
     default="auto",
     help="Search; auto: exact while that is fast enough.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method, device) -> None:
     """Build the cell graph: neighbours in expression, weights by distance in space (Eq. 1)."""
     width = _width(sigma)
-    import scipy.sparse as sp
-
     from lloki.propagation import graph
+    from lloki.propagation.stored import write_graph
     from lloki.slices import files
+    from lloki.support import search
     from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
 
     data = files.read_expression(input, spatial=True)
     space = graph.principal_components(data.X, n_pcs, seed) if n_pcs else data.X.toarray()
-    found = graph.find_neighbours(space, neighbors, metric, method, seed, gpu)
+    found = search.find_neighbours(space, neighbors, metric, method, seed, gpu)
     if method == "approx" and found.method == "exact":
         run.warn(f"{input}: the approximate search missed too many neighbours; searched exactly")
     if width is None:
@@ -64,8 +65,7 @@ def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method,
         device=device_name(gpu),
     )
     with run.output(output) as temporary:
-        # Deflating would save a third of the file and take fifty times as long.
-        sp.save_npz(temporary, matrix, compressed=False)
+        write_graph(matrix, temporary)
 
 
 def _width(sigma: str) -> float | None:

@@ -3,10 +3,11 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command
+from lloki.support.errors import InputError
 
 
-@stage("export_embedding")
+@command("export_embedding")
 @click.option(
     "--input",
     required=True,

@@ -3,10 +3,10 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command
 
 
-@stage("fit_mosaic")
+@command("fit_mosaic")
 @click.option("--input", required=True, multiple=True, help="A slice or a reference; repeatable.")
 @click.option("--output", required=True, help="The model folder to write.")
 @click.option("--rank", type=click.IntRange(2), default=40, help="Numbers a cell is embedded by.")
@@ -22,31 +22,18 @@ def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
     from lloki.embedding import mosaic
     from lloki.slices import files
 
-    panels, moments, names, shapes = [], [], [], []
+    datasets = mosaic.Datasets()
     with run.progress(len(input) + rounds, "data sets and rounds") as progress:
         for path in sorted(input):
             data = files.read_reference(path)
-            keys, columns = mosaic.gene_columns(data.var_names)
-            panels.append(keys)
-            moments.append(mosaic.correlations(data.X[:, columns]))
-            names.append(path)
-            shapes.append((data.n_obs, len(keys)))
+            datasets.add(path, data.X, data.var_names)
             progress.update()
-        order = mosaic.starting_order(shapes)
-        try:
-            model = mosaic.fit(
-                [panels[d] for d in order], [moments[d] for d in order],
-                rank, rounds, ridge, progress.update,
-            )  # fmt: skip
-        except mosaic.UnlinkedError as error:
-            raise InputError(
-                names[order[error.place]], "it shares no gene with the other data sets",
-                "leave it out, or add a reference that has its genes",
-            ) from None  # fmt: skip
-    run.report(datasets=len(panels), genes=len(model.genes), rank=model.loadings.shape[1])
+        model = datasets.fit(rank, rounds, ridge, progress.update)
+    start = datasets.names[datasets.order[0]]
+    run.report(datasets=len(datasets.names), genes=len(model.genes), rank=model.loadings.shape[1])
     with run.output(output) as temporary:
         temporary.mkdir()
-        mosaic.save(model, temporary, rounds=rounds, seed=seed, start=str(names[order[0]]))
+        mosaic.save(model, temporary, rounds=rounds, seed=seed, start=str(start))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Run, command, device_option
+from lloki.support.errors import InputError
 
 
-@stage("infer_cae")
+@command("infer_cae")
 @click.option("--input", required=True, help="SAMPLE.fp.h5ad.")
 @click.option("--model", required=True, help="Folder that train_cae.py wrote.")
 @click.option("--output", required=True, help="The embedding to write: SAMPLE.lloki.h5ad.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def main(run: Run, input, model, output, device) -> None:
     """Add the integrated embedding to a slice by one forward pass."""
     import numpy as np

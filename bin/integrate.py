@@ -5,23 +5,22 @@ from collections import Counter
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option, slices_option
+from lloki.support.errors import InputError
 
 EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 
 
-@stage("integrate")
+@command("integrate")
 @click.option(
     "--input", required=True, multiple=True, help="SAMPLE.lloki.h5ad, aligned or not; repeatable."
 )
-@click.option(
-    "--slice", required=True, multiple=True, help="SAMPLE.slice.h5ad of each input; repeatable."
-)
+@slices_option
 @click.option("--output", required=True, help="The file to write: integrated.h5ad.")
 @click.option(
     "--n-pcs", type=click.IntRange(2), default=50, help="Components of the shared-gene baseline."
 )
-@click.option("--seed", type=int, default=0)
+@seed_option
 @click.option("--umap/--no-umap", default=True, help="UMAPs of the embeddings and the baseline.")
 def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
@@ -30,10 +29,10 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     from lloki.integration import joined
     from lloki.propagation import graph
     from lloki.report import figures
-    from lloki.slices import files
+    from lloki.slices import files, samples
 
-    embedded = _embedded(input)
-    expressed = _expressed(slice, embedded)
+    embedded = samples.by_sample(input, _read, same_width=EMBEDDINGS)
+    expressed = list(samples.expression_of(slice, embedded).values())
     parts = list(embedded.values())
     cells = [name for part in parts for name in part.obs_names]
     if len(set(cells)) < len(cells):
@@ -53,7 +52,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     pictured = [key for key in ("X_lloki", "X_lloki_fp", joined.BASELINE) if key in data.obsm]
     for key in pictured if umap else []:
         data.obsm[joined.umap_key(key)] = joined.umap(data.obsm[key], seed)
-    embedder, _, embedder_model = _embedder(embedded).partition(" ")
+    embedder, _, embedder_model = samples.one_embedder(embedded).partition(" ")
     data.uns["lloki"] = {
         "embedder": embedder,
         "embedder_model": embedder_model,
@@ -89,54 +88,13 @@ def _with_shared_genes(obs, expressed: list):
     return ad.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes.astype(str)))
 
 
-def _embedded(paths: tuple[str, ...]) -> dict:
-    """The embedded slices by sample, all of one width."""
+def _read(path: str):
+    """The embeddings of a slice, and coordinates that are sound."""
     from lloki.slices import checks, files
 
-    found: dict = {}
-    for path in paths:
-        data = files.read_embedding(path, *EMBEDDINGS)
-        sample = files.sample_name(data, path)
-        if sample in found:
-            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
-        checks.check_coordinates(data.obsm.get("spatial"), path)
-        for key in EMBEDDINGS:
-            width = data.obsm[key].shape[1]
-            for other, known in found.items():
-                if width != known.obsm[key].shape[1]:
-                    raise InputError(
-                        path,
-                        f"{key} has {width} columns, that of {other!r} has "
-                        f"{known.obsm[key].shape[1]}",
-                        "embed all slices by the same model",
-                    )
-        found[sample] = data
-    return found
-
-
-def _expressed(paths: tuple[str, ...], embedded: dict) -> list:
-    """The slice of each embedded sample, in their order, with the same cells."""
-    from lloki.slices import files
-
-    found = {}
-    for path in paths:
-        data = files.read_expression(path)
-        sample = files.sample_name(data, path)
-        if sample not in embedded:
-            raise InputError(path, f"no --input is of its sample {sample!r}", "give both or none")
-        if sample in found:
-            raise InputError(path, f"sample {sample!r} is given twice", "give each slice once")
-        if data.obs_names.tolist() != embedded[sample].obs_names.tolist():
-            raise InputError(
-                path,
-                f"its cells are not those of the embedding of {sample!r}, or not in their order",
-                "give the slice from which the embedding was made",
-            )
-        found[sample] = data
-    for sample in embedded:
-        if sample not in found:
-            raise InputError(f"--slice of {sample!r}", "it is missing", "give SAMPLE.slice.h5ad")
-    return [found[sample] for sample in embedded]
+    data = files.read_embedding(path, *EMBEDDINGS)
+    checks.check_coordinates(data.obsm.get("spatial"), path)
+    return data
 
 
 def _coordinates(run: Run, data, embedded: dict, key: str) -> None:
@@ -152,22 +110,6 @@ def _coordinates(run: Run, data, embedded: dict, key: str) -> None:
     if len({part.shape[1] for part in parts}) > 1:
         run.warn(f"{key}: slices with two coordinates stand beside some with three; they got z = 0")
     data.obsm[key] = joined.join_coordinates(parts)
-
-
-def _embedder(embedded: dict) -> str:
-    """The one embedder of all slices."""
-    from lloki.slices import files
-
-    names = {sample: files.embedder(part) for sample, part in embedded.items()}
-    first, name = next(iter(names.items()))
-    for sample, other in names.items():
-        if other != name:
-            raise InputError(
-                sample,
-                f"it was embedded by {other}, {first} by {name}",
-                "embed all slices by the same embedder",
-            )
-    return name
 
 
 if __name__ == "__main__":

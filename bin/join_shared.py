@@ -3,10 +3,10 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command
 
 
-@stage("join_shared")
+@command("join_shared")
 @click.option("--input", required=True, multiple=True, help="SAMPLE.slice.h5ad; repeatable.")
 @click.option("--output", required=True, help="The folder to write.")
 def main(run: Run, input, output) -> None:
@@ -15,18 +15,11 @@ def main(run: Run, input, output) -> None:
     import pandas as pd
 
     from lloki.scores import baselines
-    from lloki.slices import files
+    from lloki.slices import files, samples
 
-    found: dict = {}
-    for path in input:
-        data = files.read_expression(path, spatial=True)
-        sample = files.sample_name(data, path)
-        if sample in found:
-            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
-        for column in ("technology", "panel"):
-            if column not in data.obs:
-                raise InputError(path, f"obs has no column {column!r}", "prepare it again")
-        found[sample] = data
+    found = samples.by_sample(
+        input, lambda path: files.read_expression(path, spatial=True), ("technology", "panel")
+    )
     parts = list(found.values())
     shared = baselines.Shared.of(parts)
     genes, cells = shared.genes, shared.cells

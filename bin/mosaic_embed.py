@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Embed a slice with the mosaic model."""
 
-from pathlib import Path
-
 import click
 
-from lloki.support.cli import InputError, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Run, command
+from lloki.support.errors import InputError
 
 
-@stage("mosaic_embed")
+@command("mosaic_embed")
 @click.option("--input", required=True, help="The slice to embed: SAMPLE.denoised.h5ad.")
 @click.option("--model", required=True, help="Folder that fit_mosaic.py wrote.")
 @click.option("--output", required=True, help="The embedding to write: SAMPLE.fp.h5ad.")
@@ -18,12 +18,7 @@ def main(run: Run, input, model, output) -> None:
     from lloki.slices import files
 
     data = files.read_expression(input, spatial=True)
-    try:
-        fitted = mosaic.load(Path(model))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            model, f"not a mosaic model ({error})", "give a folder that fit_mosaic.py wrote"
-        ) from None
+    fitted = mosaic.load(model)
     keys, _ = mosaic.gene_columns(data.var_names)
     found = int(mosaic.known_genes(fitted, keys).sum())
     if not found:

@@ -3,11 +3,13 @@
 
 import click
 
-from lloki.support.cli import InputError, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Run, command, slice_option
+from lloki.support.errors import InputError
 
 
-@stage("ot_sparsity", presets={"release": {"reference_genes": "all"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("ot_sparsity", presets={"release": {"reference_genes": "all"}})
+@slice_option
 @click.option("--reference", required=True, help="scRNA-seq reference of the same tissue, h5ad.")
 @click.option("--output", required=True, help="The table to write: SAMPLE.targets.csv.")
 @click.option(
@@ -29,6 +31,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     import pandas as pd
 
     from lloki.propagation import sparsity
+    from lloki.propagation.stored import write_targets
     from lloki.slices import files, genes
 
     data = files.read_expression(input)
@@ -47,8 +50,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     limits = sparsity.max_nonzero(target, data.n_vars)
     held = np.diff(data.X.indptr)
     table = pd.DataFrame(
-        {"n_genes": held, "sparsity": before, "target_sparsity": target, "max_nonzero": limits},
-        index=pd.Index(data.obs_names, name="cell_id"),
+        {"n_genes": held, "sparsity": before, "target_sparsity": target, "max_nonzero": limits}
     )
     run.report(
         sample=files.sample_name(data, input),
@@ -65,7 +67,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
         sparsity_reference=sparsity.summary(of_reference),
     )
     with run.output(output) as temporary:
-        table.to_csv(temporary)
+        write_targets(table, data.obs_names, temporary)
 
 
 if __name__ == "__main__":

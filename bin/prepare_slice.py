@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Run, command
+from lloki.support.errors import InputError
 
 ORGANISMS = ("human", "mouse")
 VENDORS = {
@@ -15,7 +17,7 @@ VENDORS = {
 }
 
 
-@stage("prepare_slice", presets={"release": {"scaling": "maximum"}})
+@command("prepare_slice", presets={"release": {"scaling": "maximum"}})
 @click.option("--input", required=True, help="h5ad, a table of counts, or a folder of two tables.")
 @click.option("--coordinates", help="Table of coordinates, when --input is a table of counts.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.slice.h5ad.")

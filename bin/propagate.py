@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 """Impute missing genes by propagation on the graph of a slice, then denoise the result."""
 
-from pathlib import Path
-
 import click
 
 from lloki import __version__
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, device_option, slice_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,8 +21,8 @@ WEIGHTS = click.option(
 )
 
 
-@stage("impute", presets={"release": {"keep": "random", "weights": "symmetric"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("impute", presets={"release": {"keep": "random", "weights": "symmetric"}})
+@slice_option
 @click.option("--graph", required=True, help="Its graph: SAMPLE.graph.npz.")
 @click.option("--targets", required=True, help="Its target sparsities: SAMPLE.targets.csv.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.imputed.h5ad.")
@@ -44,21 +42,22 @@ WEIGHTS = click.option(
     help="Imputed values that stay where a cell has more than its target.",
 )
 @click.option("--seed", type=int, default=0, help="Of --keep random.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def impute(
     run: Run, input, graph, targets, output, max_iter, tolerance, weights, thin, keep, seed, device
 ) -> None:
     """Fill each cell from its neighbours up to its target sparsity (Eq. 2)."""
     import numpy as np
 
-    from lloki.propagation import propagation, sparsity
+    from lloki.propagation import propagation, sparsity, stored
+    from lloki.propagation.graph import weighted
     from lloki.slices import files
     from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
     data = files.read_expression(input)
-    edges = _read_graph(graph, data, input, weights)
-    limits = _read_targets(targets, data, input)
+    edges = weighted(stored.read_graph(graph, data, input), weights)
+    limits = stored.read_targets(targets, data, input)
     held = np.diff(data.X.indptr)
     observed = propagation.thin(data.X, limits) if thin else data.X
     with run.progress(max_iter, "propagation") as progress:
@@ -87,8 +86,8 @@ def impute(
         cells_at_target=int(result.at_target.sum()),
         cells_above_target=int((held > limits).sum()),
         cells_thinned=int((np.diff(observed.indptr) < held).sum()),
-        nonzero_fraction_before=_filled(data.X),
-        nonzero_fraction_after=_filled(result.matrix),
+        nonzero_fraction_before=propagation.fullness(data.X),
+        nonzero_fraction_after=propagation.fullness(result.matrix),
         nonzero_fraction_target=float(limits.mean() / data.n_vars),
         sparsity_after=sparsity.summary(sparsity.sparsity(result.matrix)),
         device=device_name(gpu),
@@ -107,8 +106,8 @@ def impute(
     )
 
 
-@stage("denoise", presets={"release": {"weights": "symmetric"}})
-@click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+@command("denoise", presets={"release": {"weights": "symmetric"}})
+@slice_option
 @click.option("--imputed", required=True, help="The same slice imputed: SAMPLE.imputed.h5ad.")
 @click.option("--graph", required=True, help="Graph of the imputed: SAMPLE.imputed.graph.npz.")
 @click.option("--output", required=True, help="The slice to write: SAMPLE.denoised.h5ad.")
@@ -128,29 +127,30 @@ def impute(
     default="imputed",
     help="Genes a cell may hold: those it holds imputed, or all.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 def denoise(
     run: Run, input, imputed, graph, output, alpha, weights, diffuse, support, device
 ) -> None:
     """Smooth the imputed slice by one small step on its own graph (Eq. 5)."""
-    from lloki.propagation import propagation
+    from lloki.propagation import propagation, stored
+    from lloki.propagation.graph import weighted
     from lloki.slices import files
     from lloki.support.device import choose_gpu, device_name
 
     gpu = choose_gpu(device)
     data = files.read_expression(input)
     filled = files.read_expression(imputed)
-    _same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
-    _same_names(data.var_names, filled.var_names, "genes", imputed, input)
-    edges = _read_graph(graph, filled, imputed, weights)
+    stored.check_same_names(data.obs_names, filled.obs_names, "cells", imputed, input)
+    stored.check_same_names(data.var_names, filled.var_names, "genes", imputed, input)
+    edges = weighted(stored.read_graph(graph, filled, imputed), weights)
     result = propagation.denoise(data.X, filled.X, edges, alpha, diffuse, support, gpu)
     run.report(
         sample=files.sample_name(data, input),
         cells=data.n_obs,
         genes=data.n_vars,
-        nonzero_fraction_before=_filled(data.X),
-        nonzero_fraction_imputed=_filled(filled.X),
-        nonzero_fraction_after=_filled(result),
+        nonzero_fraction_before=propagation.fullness(data.X),
+        nonzero_fraction_imputed=propagation.fullness(filled.X),
+        nonzero_fraction_after=propagation.fullness(result),
         device=device_name(gpu),
     )
     _write(
@@ -164,72 +164,6 @@ def denoise(
         diffuse=diffuse,
         support=support,
     )
-
-
-def _read_graph(path: str, data, source: str, weights: str):
-    """The graph of `data`, which came from `source`, with the weights that are wanted."""
-    import numpy as np
-    import scipy.sparse as sp
-
-    from lloki.propagation.graph import averaging
-    from lloki.slices import checks
-
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        loaded = sp.load_npz(path)
-        checks.check_sparse(loaded, path)
-        graph = sp.csr_matrix(loaded, dtype=np.float32)
-    except InputError:
-        raise
-    except Exception as error:
-        fact = f"not a readable sparse matrix ({type(error).__name__})"
-        raise InputError(path, fact, "make it with build_graph.py") from None
-    if graph.shape != (data.n_obs, data.n_obs):
-        raise InputError(
-            path,
-            f"the graph has shape {graph.shape}, but {source} holds {data.n_obs} cells",
-            "build the graph from this very file",
-        )
-    if not np.isfinite(graph.data).all() or (graph.data < 0).any():
-        raise InputError(path, "weights are negative or not finite", "make it with build_graph.py")
-    return averaging(graph) if weights == "mean" else graph
-
-
-def _read_targets(path: str, data, source: str):
-    """N_max of each cell of `data`, which came from `source`."""
-    import numpy as np
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        table = pd.read_csv(path, dtype={"cell_id": str}, keep_default_na=False)
-        cells, limits = table["cell_id"], table["max_nonzero"]
-    except (KeyError, ValueError) as error:
-        raise InputError(path, f"not a table of targets ({error})", "use ot_sparsity.py") from None
-    _same_names(data.obs_names, cells, "cells", path, source)
-    if limits.dtype != np.int64 or not limits.between(0, data.n_vars).all():
-        raise InputError(
-            path,
-            f"max_nonzero is not a whole number from 0 to {data.n_vars} in every row",
-            "make it from this very slice with ot_sparsity.py",
-        )
-    return limits.to_numpy()
-
-
-def _same_names(wanted, found, what: str, path: str, source: str) -> None:
-    if len(wanted) != len(found) or not (wanted == found).all():
-        raise InputError(
-            path,
-            f"its {what} are not those of {source}, in the same order",
-            "make it from this very slice",
-        )
-
-
-def _filled(matrix) -> float:
-    """Share of entries that are not zero."""
-    return matrix.nnz / (matrix.shape[0] * matrix.shape[1])
 
 
 def _write(run: Run, data, matrix, output: str, step: str, **decisions) -> None:

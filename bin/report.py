@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command
+from lloki.support.errors import InputError
 
 CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml"
 
@@ -19,7 +20,7 @@ NUMBER = (int, float)
 NUMERIC = ("value", "pearson")  # columns that are drawn
 
 
-@stage("report")
+@command("report")
 @click.option("--input", required=True, multiple=True, help="JSON of a stage; repeatable.")
 @click.option("--integrated", required=True, help="The integrated file: integrated.h5ad.")
 @click.option("--metrics", help="Scores: benchmark/metrics.csv.")
@@ -98,7 +99,7 @@ def _multiqc(folder: Path, output: Path, config: str, title: str, order: list[st
     """Run MultiQC on the custom content in `folder`; it reads no other place and asks no server."""
     output = output.resolve()
     given = json.dumps({"custom_content": {"order": order}})
-    command = [
+    arguments = [
         sys.executable, "-m", "multiqc", str(folder), "--config", str(Path(config).resolve()),
         "--cl-config", given, "--title", title,
         "--filename", output.name, "--outdir", str(output.parent),
@@ -108,7 +109,7 @@ def _multiqc(folder: Path, output: Path, config: str, title: str, order: list[st
     settings = {k: v for k, v in os.environ.items() if not k.startswith("MULTIQC_")}
     settings["HOME"] = str(folder)
     done = subprocess.run(
-        command, cwd=folder, env=settings, capture_output=True, text=True, check=False
+        arguments, cwd=folder, env=settings, capture_output=True, text=True, check=False
     )
     if done.returncode or not output.is_file():
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, device_option
+from lloki.support.errors import InputError
 
 ORTHOLOGS = Path(__file__).resolve().parent.parent / "assets" / "orthologs.csv.gz"
 
@@ -22,7 +23,7 @@ class BatchSize(click.ParamType):
         return click.IntRange(1).convert(value, param, ctx)
 
 
-@stage("scgpt_embed")
+@command("scgpt_embed")
 @click.option("--input", required=True, help="The slice to embed: SAMPLE.denoised.h5ad.")
 @click.option("--checkpoint", required=True, help="Folder: args.json, vocab.json, best_model.pt.")
 @click.option("--output", required=True, help="The embedding to write: SAMPLE.fp.h5ad.")
@@ -33,7 +34,7 @@ class BatchSize(click.ParamType):
     default="auto",
     help="Arithmetic; auto is bf16 on a GPU and fp32 on a CPU.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@device_option
 @click.option(
     "--backend",
     type=click.Choice(["lloki", "reference"]),
@@ -100,7 +101,7 @@ def main(
     if organism is None:
         organism = data.uns.get("lloki", {}).get("prepare_slice", {}).get("organism")
     model = read_checkpoint(checkpoint)
-    table = {} if organism == "human" else _read_orthologs(orthologs)
+    table = {} if organism == "human" else genes.read_orthologs(orthologs)
     match = _match(run, data, model.vocabulary, table, min_genes, min_genes_share)
     matrix = genes.collect_columns(data.X, match)
     filled = _filled(run, data, matrix, empty_cells)
@@ -165,11 +166,7 @@ def _match(run: Run, data, vocabulary, table, min_genes: int, min_share: float):
     from lloki.slices import genes
 
     path = run.options["input"]
-    if genes.ensembl_share(data.var_names) > 0.5:
-        raise InputError(
-            path, f"its genes are Ensembl ids such as {data.var_names[0]}",
-            "put gene symbols into var_names and prepare the slice again",
-        )  # fmt: skip
+    genes.check_symbols(data.var_names, path)
     match = genes.match_vocabulary(data.var_names, vocabulary, table)
     if len(match.found) < min_genes or match.share < min_share:
         raise InputError(
@@ -201,23 +198,6 @@ def _filled(run: Run, data, matrix, empty_cells: str):
     if len(empty):
         run.warn(f"{len(empty)} cells express no gene of the vocabulary: their vectors are zero")
     return np.flatnonzero(counts)
-
-
-def _read_orthologs(path: str) -> dict[str, str]:
-    """Mouse symbol to human symbol."""
-    import zlib
-
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise InputError(path, "no such table of orthologs", "check --orthologs")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return dict(zip(table["mouse"], table["human"], strict=True))
-    except (ValueError, KeyError, OSError, EOFError, zlib.error):
-        raise InputError(
-            path, "not a table with the columns mouse and human", "give CSV, also gzipped"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,39 @@
 /*
- * Parameters: nextflow_schema.json is the one list of them; here they are checked, explained, and turned
+ * Parameters: nextflow_schema.json is the one list of them; here they are read, checked, explained, and turned
  * into options of the scripts.
+ *
+ * This script includes none, as many include it: before Nextflow 25.10.4, the strict parser takes a script that includes
+ * others from one place only.
  */
+
+/**
+ * The parameters of this run as their schema has them: truth values, numbers, text.
+ *
+ * Nextflow guesses the type of what stands on the command line, or leaves it as text, by its version and its parser; and
+ * the text 'false' would pass for true. So no parameter but of text is read from `params` itself.
+ */
+def given() {
+    def known = schema_properties()
+    return params.collectEntries { name, value -> [name, typed(known[name]?.type, value)] }
+}
+
+/** A value as a type of the schema; one that does not fit comes back as it is, for check_parameters to refuse. */
+def typed(type, value) {
+    def text = value.toString()
+    if (value == null || value instanceof Boolean) {
+        return value
+    }
+    if (text.toLowerCase() in ['true', 'false']) {
+        return text.toBoolean()
+    }
+    if (type == 'integer') {
+        return text.isLong() ? text.toLong() : value
+    }
+    if (type == 'number') {
+        return text.isNumber() ? text.toBigDecimal() : value
+    }
+    return type == 'string' ? text : value
+}
 
 /** Every parameter of the schema, by name and in its order. */
 def schema_properties() {
@@ -13,21 +45,24 @@ def schema_groups() {
     return schema['$defs'].values()
 }
 
-/** Stop with every fault of the parameters at once. */
-def check_parameters(Map given) {
-    def faults = parameter_faults(given)
+/** Stop with every fault of the parameters at once; `more` are those that this script cannot see. */
+def check_parameters(List more) {
+    def faults = parameter_faults(given()) + more
     if (faults) {
         error(fault_list('the parameters', faults) + '\n`nextflow run . --help` lists the parameters')
     }
 }
 
-def parameter_faults(Map given) {
+def parameter_faults(Map values) {
     def known = schema_properties()
     def required = schema_groups().collectMany { group -> group.required ?: [] }
-    def unknown = given.keySet().findAll { name -> !known.containsKey(name) }
+    // An institution's profile sets parameters of other pipelines, too: with one, only what the user wrote is a fault.
+    def unknown = values.keySet().findAll { name ->
+        !known.containsKey(name) && (!values.custom_config_base || workflow.commandLine.contains("--${name}"))
+    }
     def faults = unknown.collect { name -> "--${name}: no such parameter${suggestion(name, known.keySet(), '--')}" }
     known.each { name, property ->
-        def value = given[name]
+        def value = values[name]
         def fault = value == null ? null : value_fault(property, value)
         if (fault) {
             faults << "--${name} ${value}: ${fault}${property.errorMessage ? "; ${property.errorMessage}" : ''}"
@@ -39,12 +74,11 @@ def parameter_faults(Map given) {
             faults << "--${name} ${value}: no such file or folder; check the path"
         }
     }
-    def pretrain = given.pretrain_scgpt.toString() == 'true'
-    if (given.embedder == 'scgpt' && !given.scgpt_checkpoint && !pretrain) {
+    if (values.embedder == 'scgpt' && !values.scgpt_checkpoint && !values.pretrain_scgpt) {
         faults << '--scgpt_checkpoint: missing; --embedder scgpt needs the folder of a checkpoint, or --pretrain_scgpt'
     }
-    if (pretrain && (given.scgpt_checkpoint || given.embedder == 'mosaic')) {
-        def other = given.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
+    if (values.pretrain_scgpt && (values.scgpt_checkpoint || values.embedder == 'mosaic')) {
+        def other = values.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
         faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
     }
     return faults
@@ -52,8 +86,9 @@ def parameter_faults(Map given) {
 
 /** The embedder of this run: the one asked for, else scGPT where there is a checkpoint. */
 def embedder() {
-    def has_scgpt = params.scgpt_checkpoint || params.pretrain_scgpt
-    return params.embedder != 'auto' ? params.embedder : has_scgpt ? 'scgpt' : 'mosaic'
+    def values = given()
+    def has_scgpt = values.scgpt_checkpoint || values.pretrain_scgpt
+    return values.embedder != 'auto' ? values.embedder : has_scgpt ? 'scgpt' : 'mosaic'
 }
 
 /** What is wrong with a value by its JSON schema (type, enum, pattern, limits); null if nothing is. */
@@ -107,10 +142,11 @@ def fault_list(String where, List faults) {
 }
 
 /** All parameters as they hold in this run, defaults filled in, as JSON. */
-def parameters_json(Map given) {
+def parameters_json() {
+    def values = given()
     def all = schema_properties()
         .findAll { name, _property -> !(name in ['help', 'version']) }
-        .collectEntries { name, property -> [name, given[name] != null ? given[name] : property['default']] }
+        .collectEntries { name, property -> [name, values[name] != null ? values[name] : property['default']] }
     return groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(all)) + '\n'
 }
 
@@ -146,13 +182,13 @@ def help_line(String name, Map property, boolean required) {
  * nextflow_schema.json says, under "options", which parameter is which option of which script.
  */
 def settings(String script, Map more = [:]) {
-    def given = schema_properties()
-        .findAll { name, property -> property.options?.get(script) && params[name] != null }
+    def values = given()
+    def options = schema_properties()
+        .findAll { name, property -> property.options?.get(script) && values[name] != null }
         .collectEntries { name, property ->
-            def value = params[name]
-            [property.options[script], property.separator ? value.toString().tokenize(property.separator)*.trim() : value]
+            [property.options[script], property.separator ? values[name].tokenize(property.separator)*.trim() : values[name]]
         }
-    return [options: command_line(given + more), library: library_digest()]
+    return [options: command_line(options + more), library: library_digest()]
 }
 
 /** Options as the shell reads them: a list repeats its option, `--on/--off` takes a truth value. */

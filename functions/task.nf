@@ -18,9 +18,9 @@ def prologue(int cpus, Map settings) {
  * file. The scores of 11,933 cells peak at 1.9 GB, of 50,000 at 2.8; training on a million cells at 1.8, with its
  * slices' expression on top.
  */
-def memory_for(files, double gigabytes = 2) {
+def memory_for(files, gigabytes = 2) {
     def bytes = [files].flatten().collect { path -> path.size() as long }.sum()
-    return new nextflow.util.MemoryUnit(Math.round(gigabytes * 1024 ** 3) + 50 * bytes)
+    return new nextflow.util.MemoryUnit((gigabytes * (1L << 30) as long) + 50 * bytes)
 }
 
 /** Without containers: puts a baseline's own virtual environment on the PATH, where there is one. */

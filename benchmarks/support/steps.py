@@ -4,12 +4,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from lloki.propagation import graph, propagation, sparsity
+from lloki.support import search
 
 
 def neighbours(matrix, k=40, pcs=50):
     """The k nearest cells in expression, as build_graph.py finds them."""
     space = graph.principal_components(matrix, pcs) if pcs else matrix.toarray()
-    return graph.find_neighbours(space, k, "cosine", "auto", 0).indices
+    return search.find_neighbours(space, k, "cosine", "auto", 0).indices
 
 
 def build(matrix, places, k=40, sigma=1.0, symmetric=False, pcs=50):

@@ -26,6 +26,7 @@ process ALIGN {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir aligned
     touch aligned/transforms.csv aligned/landmarks.csv aligned.json
     for file in ${lloki}; do touch aligned/\$file; done

@@ -10,7 +10,7 @@ process BASELINE {
     tag "${method.method}"
     label 'process_medium'
     memory { 12.GB * task.attempt }
-    container "${task.ext.image.replace('*', method.environment)}"
+    container "${task.ext.images[method.environment]}"
     errorStrategy { task.exitStatus in 130..145 && task.attempt <= 2 ? 'retry' : 'ignore' }
 
     input:
@@ -44,6 +44,7 @@ process BASELINE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${method.method}.embedding.csv ${method.method}.embedding.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -29,6 +29,7 @@ process BENCHMARK {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir benchmark
     touch benchmark/metrics.csv benchmark/coherence.csv benchmark/embeddings.h5ad benchmark.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml

@@ -26,6 +26,7 @@ process BENCHMARK_ALIGNMENT {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch alignment_scores.csv alignment_scores.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -27,6 +27,7 @@ process BUILD_GRAPH {
     stub:
     def name = cells.name.replaceFirst(/(\.slice)?\.h5ad$/, '')
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${name}.graph.npz ${name}.graph.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -34,6 +34,7 @@ process CAE_VARIANT {
 
     stub:
     """
+    : ${settings.options} ${options} ${task.ext.args ?: ''}
     touch ${name}.embedding.csv ${name}.embedding.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -25,6 +25,7 @@ process EXPORT_EMBEDDING {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${name}.embedding.csv ${name}.embedding.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

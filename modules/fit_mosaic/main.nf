@@ -25,6 +25,7 @@ process FIT_MOSAIC {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir mosaic
     touch mosaic/config.json mosaic.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml

@@ -27,6 +27,7 @@ process INFER_CAE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.lloki.h5ad ${meta.id}.lloki.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -27,6 +27,7 @@ process INTEGRATE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch integrated.h5ad integrated.json embedding.csv
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

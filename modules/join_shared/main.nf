@@ -24,6 +24,7 @@ process JOIN_SHARED {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir shared
     touch shared.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml

@@ -26,6 +26,7 @@ process MOSAIC_EMBED {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.fp.h5ad ${meta.id}.fp.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

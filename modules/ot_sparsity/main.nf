@@ -25,6 +25,7 @@ process OT_SPARSITY {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.targets.csv ${meta.id}.targets.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -33,6 +33,7 @@ process PREPARE_SLICE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.slice.h5ad ${meta.id}.slice.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -29,6 +29,7 @@ process PRETRAIN_SCGPT {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir scgpt
     touch scgpt/args.json scgpt.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml

@@ -40,6 +40,7 @@ process REPORT {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch report.html report.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

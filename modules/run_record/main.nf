@@ -11,6 +11,7 @@ process RUN_RECORD {
     path versions, name: 'versions.yml'
     path parameters, name: 'parameters.json'
     path results
+    path index, name: 'results.json'
     path workflow_file, stageAs: 'workflow/*'
     val about
     val settings
@@ -18,6 +19,7 @@ process RUN_RECORD {
     output:
     path 'run.json', emit: json
     path 'ro-crate-metadata.json', emit: crate
+    path 'index.{csv,json}', arity: '2', emit: index
     path 'main.nf', emit: source
     path 'software_versions.yml', emit: versions
 
@@ -28,13 +30,16 @@ process RUN_RECORD {
     cp -L ${workflow_file} main.nf
     run_record.py ${repeated('--input', records)} \\
         --parameters ${parameters} ${repeated('--result', results)} ${command_line('--about': about)} \\
+        --index ${index} \\
         --output run.json ${settings.options} ${task.ext.args ?: ''}
     """
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     cp -L ${versions} software_versions.yml
     cp -L ${workflow_file} main.nf
-    touch run.json ro-crate-metadata.json
+    cp -L ${index} index.json
+    touch run.json ro-crate-metadata.json index.csv
     """
 }

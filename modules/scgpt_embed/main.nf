@@ -28,6 +28,7 @@ process SCGPT_EMBED {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     touch ${meta.id}.fp.h5ad ${meta.id}.fp.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -28,6 +28,7 @@ process TRAIN_CAE {
 
     stub:
     """
+    : ${settings.options} ${task.ext.args ?: ''}
     mkdir cae
     touch cae/config.json cae/history.csv cae.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml

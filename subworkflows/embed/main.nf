@@ -2,7 +2,8 @@ include { FIT_MOSAIC } from '../../modules/fit_mosaic/main'
 include { MOSAIC_EMBED } from '../../modules/mosaic_embed/main'
 include { PRETRAIN_SCGPT } from '../../modules/pretrain_scgpt/main'
 include { SCGPT_EMBED } from '../../modules/scgpt_embed/main'
-include { embedder ; settings } from '../../functions/parameters'
+include { published } from '../../functions/index'
+include { embedder ; given ; settings } from '../../functions/parameters'
 include { by_sample } from '../../functions/task'
 
 /**
@@ -28,12 +29,14 @@ workflow EMBED {
     model = embedded.model
     json = embedded.json
     versions = embedded.versions
+    results = embedded.results
 
     emit:
     fp
     model
     json
     versions
+    results
 }
 
 /** Every slice through one scGPT: the checkpoint given, or one trained on all slices and references. */
@@ -45,35 +48,37 @@ workflow SCGPT {
     trained
 
     main:
-    orthologs = file(params.orthologs ?: "${projectDir}/assets/orthologs.csv.gz")
+    orthologs = file(given().orthologs ?: "${projectDir}/assets/orthologs.csv.gz")
+    json = channel.empty()
+    versions = channel.empty()
+    results = channel.empty()
     if (trained) {
         model = trained
-        json = channel.empty()
-        versions = channel.empty()
     }
-    else if (params.pretrain_scgpt) {
+    else if (given().pretrain_scgpt) {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
-        mosaic = params.mosaic_model ? file(params.mosaic_model) : []
+        mosaic = given().mosaic_model ? file(given().mosaic_model) : []
         PRETRAIN_SCGPT(by_sample(slices), distinct, mosaic, orthologs, settings('pretrain_scgpt'))
         model = PRETRAIN_SCGPT.out.checkpoint
         json = PRETRAIN_SCGPT.out.json
         versions = PRETRAIN_SCGPT.out.versions
+        results = published(pretrain_scgpt: PRETRAIN_SCGPT.out)
     }
     else {
-        model = channel.value(file(params.scgpt_checkpoint))
-        json = channel.empty()
-        versions = channel.empty()
+        model = channel.value(file(given().scgpt_checkpoint))
     }
     SCGPT_EMBED(cells, model, orthologs, settings('scgpt_embed'))
     fp = SCGPT_EMBED.out.fp
     json = json.mix(SCGPT_EMBED.out.json)
     versions = versions.mix(SCGPT_EMBED.out.versions)
+    results = results.mix(published(scgpt_embed: SCGPT_EMBED.out))
 
     emit:
     fp
     model
     json
     versions
+    results
 }
 
 /** Every slice through one mosaic model: the one given, or one fitted to all slices and references. */
@@ -83,10 +88,11 @@ workflow MOSAIC {
     references
 
     main:
-    if (params.mosaic_model) {
-        model = channel.value(file(params.mosaic_model))
-        json = channel.empty()
-        versions = channel.empty()
+    json = channel.empty()
+    versions = channel.empty()
+    results = channel.empty()
+    if (given().mosaic_model) {
+        model = channel.value(file(given().mosaic_model))
     }
     else {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()
@@ -94,15 +100,18 @@ workflow MOSAIC {
         model = FIT_MOSAIC.out.model
         json = FIT_MOSAIC.out.json
         versions = FIT_MOSAIC.out.versions
+        results = published(fit_mosaic: FIT_MOSAIC.out)
     }
     MOSAIC_EMBED(cells, model, settings('mosaic_embed'))
     fp = MOSAIC_EMBED.out.fp
     json = json.mix(MOSAIC_EMBED.out.json)
     versions = versions.mix(MOSAIC_EMBED.out.versions)
+    results = results.mix(published(mosaic_embed: MOSAIC_EMBED.out))
 
     emit:
     fp
     model
     json
     versions
+    results
 }

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import build_graph
 from lloki.propagation import graph
 from lloki.slices import files
+from lloki.support import search
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_graph_of_a_real_slice(slice_path, tmp_path):
     sigma = graph.mean_pair_distance(data.obsm["spatial"], 0)
     space = graph.principal_components(data.X, 50)
     expected = graph.spatial_graph(
-        graph.find_neighbours(space, 40).indices, data.obsm["spatial"], sigma
+        search.find_neighbours(space, 40).indices, data.obsm["spatial"], sigma
     )
     assert (matrix != expected).nnz == 0
     record = json.loads((tmp_path / "osm.graph.json").read_text())
@@ -81,7 +82,7 @@ def test_options_reach_the_graph(slice_path, tmp_path):
     options = ["--n-pcs", "0", "--metric", "euclidean", "--sigma", "25", "--neighbors", "7"]
     assert run(slice_path, tmp_path / "x.npz", *options).exit_code == 0
     data = files.read_expression(slice_path, spatial=True)
-    found = graph.find_neighbours(data.X.toarray(), 7, "euclidean")
+    found = search.find_neighbours(data.X.toarray(), 7, "euclidean")
     expected = graph.spatial_graph(found.indices, data.obsm["spatial"], 25.0)
     assert (sp.load_npz(tmp_path / "x.npz") != expected).nnz == 0
     assert json.loads((tmp_path / "x.json").read_text())["n_pcs"] == 0
@@ -95,7 +96,7 @@ def test_approximate_search_reports_its_recall(slice_path, tmp_path):
 
 
 def test_a_failed_approximate_search_is_said(slice_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "RECALL_WANTED", 1.1)
+    monkeypatch.setattr(search, "RECALL_WANTED", 1.1)
     result = run(slice_path, tmp_path / "x.npz", "--method", "approx")
     assert result.exit_code == 0
     record = json.loads((tmp_path / "x.json").read_text())

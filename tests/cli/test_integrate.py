@@ -205,7 +205,7 @@ def fewer(data):
         (drop("X_lloki"), "lloki", ("star.lloki.h5ad", "X_lloki", "missing")),
         (drop("X_lloki_fp"), "lloki", ("star.lloki.h5ad", "X_lloki_fp", "missing")),
         (drop("spatial"), "lloki", ("star.lloki.h5ad", "spatial")),
-        (narrow, "lloki", ("star.lloki.h5ad", "X_lloki has 5 columns", "8")),
+        (narrow, "lloki", ("star.lloki.h5ad", "obsm['X_lloki'] has 5 columns", "8")),
         (blank, "lloki", ("star.lloki.h5ad", "NaN")),
         (other, "lloki", ("star", "scgpt", "mosaic")),
         (unnamed, "lloki", ("star.lloki.h5ad", "obs['sample']")),

@@ -111,12 +111,12 @@ def test_a_killed_training_goes_on_to_the_same_result(inputs, trained, tmp_path,
     options = ["--smoothing", 5, "--checkpoint-every", 3]
     monkeypatch.setattr(pretrain.Trainer, "step", killed)
     assert train(inputs, output, *options).exit_code != 0
-    assert [path.name for path in tmp_path.iterdir()] == ["mini.partial"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mini.checkpoint"]
     # Other options: the state is no use, and that is said.
     monkeypatch.setattr(pretrain.Trainer, "step", step)
     other = train(inputs, output, *options, "--seed", 1, "--steps", 3, "--checkpoint-every", 9)
     assert other.exit_code == 0 and "other options" in other.stderr
-    assert not (tmp_path / "mini.partial").exists()
+    assert not (tmp_path / "mini.checkpoint").exists()
 
     monkeypatch.setattr(pretrain.Trainer, "step", killed)
     assert train(inputs, output, *options).exit_code != 0
@@ -128,8 +128,7 @@ def test_a_killed_training_goes_on_to_the_same_result(inputs, trained, tmp_path,
 
 
 def test_a_damaged_state_is_left_aside(inputs, trained, tmp_path):
-    (tmp_path / "mini.partial").mkdir()
-    (tmp_path / "mini.partial" / "state.pt").write_text("no tensors")
+    (tmp_path / "mini.checkpoint").write_text("no tensors")
     result = train(inputs, tmp_path / "mini", "--smoothing", 5)
     assert result.exit_code == 0 and "damaged" in result.stderr
     assert same(trained, tmp_path / "mini")

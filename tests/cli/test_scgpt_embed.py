@@ -37,7 +37,7 @@ def slice_path(tmp_path_factory):
 def vocabulary(slice_path):
     """Human symbols, as in the official vocabulary: orthologs, and the rest in upper case."""
     names = files.read_h5ad(slice_path).var_names
-    table = scgpt_embed._read_orthologs(str(scgpt_embed.ORTHOLOGS))
+    table = genes.read_orthologs(str(scgpt_embed.ORTHOLOGS))
     human = [table.get(name, name.upper()) for name in names if name != "Lyz2"]
     return [*dict.fromkeys(human), "C9orf72", "OTHER"]
 
@@ -117,7 +117,7 @@ with_scgpt = pytest.mark.skipif(
 def test_equals_the_package_on_a_real_slice(slice_path, checkpoint, output, vocabulary):
     assert run(slice_path, checkpoint, output, "--precision", "fp32").exit_code == 0
     data = files.read_expression(slice_path)
-    table = scgpt_embed._read_orthologs(str(scgpt_embed.ORTHOLOGS))
+    table = genes.read_orthologs(str(scgpt_embed.ORTHOLOGS))
     match = genes.match_vocabulary(data.var_names, vocabulary, table)
     human = ad.AnnData(genes.collect_columns(data.X, match), obs=data.obs[[]])
     human.var_names = match.found

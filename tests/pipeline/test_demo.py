@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -98,72 +99,39 @@ def test_the_report_is_one_page_that_says_which_embedder(demo):
         assert word in page
 
 
+def test_the_index_lists_what_is_there_with_its_slice_and_stage(demo):
+    results = demo / "results"
+    with (results / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {key: value or "" for key, value in row.items()}
+        for row in json.loads((results / "index.json").read_text("utf-8"))
+    ]
+    listed = [Path(row["file"]) for row in rows]
+    assert len(set(listed)) == len(listed) and all(path.exists() for path in listed)
+    folders = [path for path in listed if path.is_dir()]
+    within = {path for folder in folders for path in folder.rglob("*")}
+    unlisted = {p for p in results.rglob("*") if p.is_file()} - {*listed, *within}
+    names = {p.relative_to(results).as_posix() for p in unlisted}
+    assert {n for n in names if not n.startswith("pipeline_info/")} == {"index.csv", "index.json"}
+    assert not any(name.startswith("pipeline_info/stages") for name in names)
+    for row in rows:
+        path = Path(row["file"])
+        if path.suffix == ".json" and path.parent.name in (row["slice"], "stages"):
+            record = json.loads(path.read_text())
+            assert (record["stage"], record.get("sample") or "") == (row["stage"], row["slice"])
+        if row["slice"]:
+            assert path.parent == results / "slices" / row["slice"]
+            assert row["technology"] and row["panel"] and row["organism"] == "mouse"
+    aligned = {row["slice"]: row for row in rows if row["file"].endswith(".lloki.h5ad")}
+    assert set(aligned) == set(SAMPLES)
+    assert all(row["stage"] == "align" for row in aligned.values())
+
+
 def test_resume_runs_nothing_again(demo):
     run = nextflow("-profile", "test", "--outdir", "results", "-resume", cwd=demo)
     assert run.returncode == 0, run.stdout
     assert {row["name"] for row in trace(demo) if row["status"] != "CACHED"} == set()
-
-
-def test_stubs_run_through(tmp_path):
-    run = nextflow("-profile", "test", "-stub-run", "--outdir", "results", cwd=tmp_path)
-    assert run.returncode == 0, run.stdout
-    assert len(trace(tmp_path)) >= 27
-
-
-def test_a_scgpt_trained_on_the_slices_embeds_them(tmp_path):
-    run = nextflow(
-        "-profile", "test", "-stub-run", "--outdir", "results", "--pretrain_scgpt", "true",
-        "--pretrain_genes_kept", "0.3-0.9", cwd=tmp_path,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout
-    names = [row["process"] for row in trace(tmp_path)]
-    assert (names.count("PRETRAIN_SCGPT"), names.count("SCGPT_EMBED")) == (1, len(SAMPLES))
-    assert not {"FIT_MOSAIC", "MOSAIC_EMBED"} & set(names)
-    assert (tmp_path / "results/scgpt/args.json").is_file()
-    (script,) = (
-        text for path in tmp_path.glob("work/*/*/.command.run")
-        if "PRETRAIN_SCGPT" in (text := path.read_text())
-    )  # fmt: skip
-    assert all(f"{sample}.slice.h5ad" in script for sample in SAMPLES) and "reference" in script
-
-
-def test_all_faults_of_a_samplesheet_are_listed_before_any_task(tmp_path):
-    (tmp_path / "sheet.csv").write_text(
-        "sample,input,technology,organism,spatial_unit_um\n"
-        "a,none.h5ad,Xenium,mouse,1\n"
-        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1\n"
-        f"b,{ROOT}/assets/demo/xenium.h5ad,,mouse,1\n"
-    )
-    run = nextflow(
-        "--input", "sheet.csv", "--reference", ROOT / "assets/demo/reference.h5ad",
-        "--outdir", "results", cwd=tmp_path,
-    )  # fmt: skip
-    assert run.returncode != 0
-    assert "'a' is the name of line 2 too" in run.stdout
-    for words in ("none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample"):
-        assert words in run.stdout, run.stdout
-    assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))
-
-
-def test_a_wrong_parameter_is_named_with_the_right_one(tmp_path):
-    run = nextflow("-profile", "test", "--neighbours", 30, "--metric", "taxicab", cwd=tmp_path)
-    assert run.returncode != 0
-    assert "neighbours" in run.stdout and "neighbors" in run.stdout and "taxicab" in run.stdout
-
-
-def test_two_embedders_at_once_are_refused(tmp_path):
-    run = nextflow(
-        "-profile", "test", "--pretrain_scgpt", "--scgpt_checkpoint", tmp_path, cwd=tmp_path
-    )
-    assert run.returncode != 0
-    assert "--pretrain_scgpt: given with --scgpt_checkpoint" in run.stdout
-
-
-def test_help_lists_the_parameters(tmp_path):
-    run = nextflow("--help", cwd=tmp_path)
-    assert run.returncode == 0
-    for name in ("--input", "--reference", "--scgpt_checkpoint", "--lambda_bc"):
-        assert name in run.stdout
 
 
 def test_faulty_data_stops_the_run_with_its_one_line(tmp_path):

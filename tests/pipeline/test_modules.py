@@ -1,6 +1,7 @@
 """The processes as text: each has what it needs to run, retry, be stubbed and be understood."""
 
 import csv
+import json
 import os
 import re
 import tomllib
@@ -51,6 +52,7 @@ def test_a_process_has_resources_a_stub_versions_and_its_library_in_its_hash(nam
     assert "${prologue(task.cpus, settings)}" in section(text, "script")
     assert "${settings.options}" in section(text, "script")
     assert "versions" in section(text, "stub") and "emit: versions" in section(text, "output")
+    assert "    : ${settings.options} " in section(text, "stub")  # where tests see the options
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -157,8 +159,40 @@ def test_the_meta_yml_of_a_subworkflow_is_what_main_nf_says(file):
         declared = re.findall(r"^    (\w+)(?: = .*?)?(?: // (\[.*?\]))?", lines, re.M)
         assert [key for one in meta[part] for key in one] == [name for name, _ in declared]
         for one, (name, structure) in zip(meta[part], declared, strict=True):
-            assert one[name]["type"] in {"file", "directory"} and one[name]["description"]
+            assert one[name]["type"] in {"file", "directory", "map"} and one[name]["description"]
             assert not structure or f"Structure: {structure}" in one[name]["description"]
+
+
+def test_a_script_that_includes_others_is_included_by_one_script_alone():
+    """The strict parser of Nextflow before 25.10.4 stops at any other."""
+    scripts = [ROOT / "main.nf", *ROOT.glob("*/**/*.nf")]
+    includes = {
+        script: {
+            (script.parent / name).resolve().with_suffix(".nf")
+            for name in re.findall(r"^include \{.*\} from '(.+)'", script.read_text(), re.M)
+        }
+        for script in scripts if ".venv" not in script.parts
+    }  # fmt: skip
+    assert set().union(*includes.values()) <= set(includes)
+    for script, others in includes.items():
+        if others:
+            owners = [owner.parent.name for owner, ones in includes.items() if script in ones]
+            assert len(owners) == (script != ROOT / "main.nf"), (script, owners)
+
+
+def test_a_parameter_that_is_no_text_is_read_as_what_its_schema_says():
+    """By given() in scripts; a switch in the configuration from the text of false and 'false'."""
+    groups = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
+    kinds = {name: p["type"] for group in groups for name, p in group["properties"].items()}
+    scripts = [ROOT / "main.nf", *ROOT.glob("functions/*.nf"), *ROOT.glob("*/*/main.nf")]
+    for path in scripts:
+        for name in re.findall(r"\bparams\.(\w+)\b(?! \{)", path.read_text()):
+            assert kinds[name] == "string", f"{path}: {name}"
+    for path in [ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]:
+        text = path.read_text()
+        for name in [name for name, kind in kinds.items() if kind == "boolean"]:
+            read = re.findall(rf'"\$\{{params\.{name}\}}"\.toBoolean\(\)', text)
+            assert len(read) == len(re.findall(rf"\bparams\.{name}\b", text)), f"{path}: {name}"
 
 
 def test_images_and_publishing_are_for_processes_that_exist():
@@ -175,9 +209,9 @@ def test_images_are_named_in_one_file_and_tagged_with_the_version():
     assert re.search(r"^    container = ", CONTAINERS, re.M), "an image for every process"
     listed = re.search(r"^params\.container_images = \[(.*)\]$", CONTAINERS, re.M)[1]
     images = set(re.findall(r"'(\w+)'", listed))
-    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) == images
-    images |= set(METHODS["environment"][METHODS["program"] != ""])
-    assert "nf-lloki-*:${params.container_tag}" in CONTAINERS
+    assert set(re.findall(r"params\.container_images\.(\w+)", CONTAINERS)) <= images
+    assert set(METHODS["environment"][METHODS["program"] != ""]) <= images
+    assert "ext.images = params.container_images\n" in CONTAINERS
     with table.open() as file:
         built = {row["image"]: row for row in csv.DictReader(file)}
     assert images == set(built) == {p.name for p in (ROOT / "containers").iterdir() if p.is_dir()}

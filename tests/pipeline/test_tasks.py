@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 import shutil
 from collections import Counter
 
 import anndata as ad
 import pytest
-from nextflow_run import ROOT, nextflow, trace, write_workflow
+from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace, write_workflow
 from scgpt_checkpoint import write_checkpoint
 
 pytestmark = pytest.mark.pipeline
@@ -27,15 +26,6 @@ exec "$@"
 
 def statuses(folder):
     return Counter(row["status"] for row in trace(folder))
-
-
-def task_scripts(folder):
-    """The .command.run of every task of a launch folder, by process."""
-    found = {}
-    for path in folder.glob("work/*/*/.command.run"):
-        text = path.read_text()
-        found.setdefault(re.search(r"name: '[\w:]*?(\w+)[' ]", text)[1], []).append(text)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +77,7 @@ def test_a_samplesheet_with_quotes_and_windows_line_ends_is_read(stubbed):
 
 
 def test_processes_run_in_their_images_and_gpus_go_to_those_that_use_them(stubbed):
-    scripts = task_scripts(stubbed[0])
+    scripts = task_files(stubbed[0], ".command.run")
     assert {"PREPARE_SLICE", "BUILD_GRAPH_IMPUTED", "TRAIN_CAE", "REPORT"} <= set(scripts)
     for process, texts in scripts.items():
         image = "torch" if process in GPU else "core"
@@ -114,7 +104,7 @@ def test_a_trained_autoencoder_to_adapt_reaches_the_training(stubbed):
     folder, _, run = stubbed
     (folder / "trained").mkdir()
     run("--cae_adapt_from", "trained")
-    assert any("adapt_from" in text for text in task_scripts(folder)["TRAIN_CAE"])
+    assert any("adapt_from" in text for text in task_files(folder, ".command.run")["TRAIN_CAE"])
 
 
 FLAKY = """\
@@ -148,23 +138,35 @@ process SIZED {
     memory { memory_for(slices, 1) * task.attempt }
     input: path slices
     output: stdout
-    script: "echo ${task.memory.toMega()} MB"
+    script: "echo ${task.cpus} CPUs ${task.time.toMinutes()} min ${task.memory.toMega()} MB"
 }
 workflow { SIZED(channel.of([file('a'), file('b')], file('a'))) | view }
 """
 
 
-def test_memory_goes_by_the_size_of_the_slices_and_ends_with_that_of_the_machine(tmp_path):
-    write_workflow(tmp_path, SIZED % ROOT)
+def sized(folder, *arguments, **how):
+    """What two tasks of a slice each asked for, the smaller first: CPUs, minutes, MB."""
+    write_workflow(folder, SIZED % ROOT)
     for name, megabytes in (("a", 2), ("b", 1 << 20)):  # sparse files: b is a terabyte
-        with (tmp_path / name).open("wb") as file:
+        with (folder / name).open("wb") as file:
             file.truncate(megabytes << 20)
-    run = nextflow(cwd=tmp_path, project="main.nf")
+    run = nextflow(*arguments, cwd=folder, project="main.nf", **how)
     assert run.returncode == 0, run.stdout
+    lines = [line.split() for line in run.stdout.splitlines() if line.endswith("MB")]
+    return sorted([int(words[4]), int(words[0]), int(words[2])] for words in lines)
+
+
+def test_memory_goes_by_the_size_of_the_slices_and_ends_with_that_of_the_machine(tmp_path):
+    small, large = sized(tmp_path)
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    asked = sorted(int(line.split()[0]) for line in run.stdout.splitlines() if line.endswith("MB"))
-    assert asked[0] == 1024 + 50 * 2
-    assert asked[1] == pytest.approx(whole, rel=0.02)
+    assert small[0] == 1024 + 50 * 2
+    assert large[0] == pytest.approx(whole, rel=0.02)
+
+
+def test_limits_from_the_command_line_hold(tmp_path):
+    limits = ("--max_cpus", 1, "--max_memory", "1500.MB", "--max_time", "20.min")
+    asked = sized(tmp_path, *limits, engine=ENGINES["25.04.4-strict"])
+    assert asked == [[1024 + 50 * 2, 1, 20], [1500, 1, 20]]
 
 
 def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):

@@ -105,6 +105,34 @@ def test_altered_missing_and_unknown_jars_are_refused(installer, tmp_path):
         installer.check_jars(lib, hashes)
 
 
+def test_the_newer_nextflow_needs_maven_and_a_network(installer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(installer.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit) as end:
+        installer.fetch_newer_jars(tmp_path / "new")
+    assert end.value.code == installer.NOT_TO_BE_HAD
+    monkeypatch.setattr(installer.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(installer, "OFFLINE", tmp_path)
+    with pytest.raises(SystemExit) as end:
+        installer.fetch_newer_jars(tmp_path / "new")
+    assert end.value.code == installer.NOT_TO_BE_HAD
+    first, second = capsys.readouterr().out.splitlines()
+    assert "no Maven (mvn)" in first and "not in the bundle" in second
+
+
+def test_the_jars_of_both_are_listed_and_the_linter_is_of_the_parsers_version(installer):
+    names = {
+        version: {
+            line.split()[1]
+            for line in (ROOT / f"tools/nextflow-{version}.sha256").read_text().splitlines()
+        }
+        for version in (installer.NEXTFLOW, installer.NEWER)
+    }
+    assert f"nextflow-{installer.NEXTFLOW}.jar" in names[installer.NEXTFLOW]
+    assert {"nextflow-25.04.4.jar", "nextflow-25.04.0.jar", "nf-lang-25.04.0.jar"} <= names[
+        installer.NEWER
+    ]
+
+
 def test_installed_nextflow_is_the_listed_one_and_starts(installer):
     venv = ROOT / ".venv"
     if not venv.is_dir():

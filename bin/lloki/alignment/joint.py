@@ -54,16 +54,15 @@ def tree(samples: Sequence[str], pairs: Sequence[Pair], reference: str) -> dict[
 
 
 def solve(
-    samples: Sequence[str], pairs: Sequence[Pair], reference: str, dimensions: int
+    steps: Mapping[str, Pair], pairs: Sequence[Pair], reference: str, dimensions: int
 ) -> dict[str, Motion]:
-    """The motion of every slice that the tree reaches into the frame of the reference.
+    """The motion of every slice that the tree (`steps`) reaches into the frame of the reference.
 
     Along the tree first; then each slice in turn is fitted to what its pairs say, given where the
     other slices lie, until nothing moves. A pair weighs by its inlier share and by how well it
     agrees (biweight of its distance, 0 beyond its tolerance).
     """
     motions = {reference: identity(dimensions)}
-    steps = tree(samples, pairs, reference)
     for sample, pair in steps.items():
         if sample == pair.moving:
             motions[sample] = compose(motions[pair.fixed], pair.fit.motion)
@@ -131,5 +130,5 @@ def place(
     samples: Sequence[str], pairs: Sequence[Pair], reference: str, dimensions: int
 ) -> tuple[Mapping[str, Motion], dict[str, Pair]]:
     """Motions of the slices that can be placed, and the pair by which each was reached."""
-    motions = solve(samples, pairs, reference, dimensions)
-    return motions, tree(samples, pairs, reference)
+    steps = tree(samples, pairs, reference)
+    return solve(steps, pairs, reference, dimensions), steps

@@ -25,6 +25,7 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 from lloki.slices.genes import match_keys
+from lloki.support.errors import InputError
 from lloki.support.neighbours import unit_rows
 
 CLIP = 10.0  # standard deviations: one extreme cell must not own a gene's scale
@@ -161,6 +162,45 @@ def fit(
     return MosaicModel(genes, loadings.astype(np.float32), ridge)
 
 
+class Datasets:
+    """Data sets to fit a model to, taken in one at a time: only their moments are kept."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.panels: list[np.ndarray] = []
+        self.moments: list[np.ndarray] = []
+        self.cells: list[int] = []
+
+    def add(self, name: str, expression: sp.csr_matrix, panel: object) -> None:
+        """One more: its name (for errors), n × G log-normalised CSR, its G gene names."""
+        keys, columns = gene_columns(panel)
+        self.names.append(name)
+        self.panels.append(keys)
+        self.moments.append(correlations(expression[:, columns]))
+        self.cells.append(expression.shape[0])
+
+    @property
+    def order(self) -> list[int]:
+        """Their places in the order in which they are fitted."""
+        shapes = [(n, len(panel)) for n, panel in zip(self.cells, self.panels, strict=True)]
+        return starting_order(shapes)
+
+    def fit(self, *settings: object) -> MosaicModel:
+        """The model of all of them; `settings` are those of `fit`, from rank on.
+
+        InputError where one shares no gene with the others, not even through others.
+        """
+        order = self.order
+        panels, moments = ([values[d] for d in order] for values in (self.panels, self.moments))
+        try:
+            return fit(panels, moments, *settings)
+        except UnlinkedError as error:
+            raise InputError(
+                self.names[order[error.place]], "it shares no gene with the other data sets",
+                "leave it out, or add a reference that has its genes",
+            ) from None  # fmt: skip
+
+
 def embed(model: MosaicModel, expression: sp.csr_matrix, panel: object) -> np.ndarray:
     """Factors of each cell with rows of unit length (n × rank, float32) by one ridge regression.
 
@@ -199,21 +239,18 @@ def save(model: MosaicModel, folder: Path, **notes: object) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def load(folder: Path) -> MosaicModel:
-    """Read what `save` wrote; OSError, KeyError or ValueError if it is not there or not whole."""
+def load(folder: str | Path) -> MosaicModel:
+    """Read what `save` wrote; InputError if it is not there or not whole."""
     try:
-        config = json.loads((folder / "config.json").read_text())
-        loadings = load_file(folder / "loadings.safetensors")["loadings"]
-    except RecursionError:
-        raise ValueError("config.json is damaged") from None
-    except SafetensorError as error:
-        raise ValueError(f"loadings.safetensors is damaged: {error}") from None
-    try:
+        config = json.loads(Path(folder, "config.json").read_text())
+        loadings = load_file(Path(folder, "loadings.safetensors"))["loadings"]
         genes, ridge = np.array(config["genes"], dtype=str), float(config["ridge"])
-    except TypeError:
-        raise ValueError("config.json is damaged") from None
-    if loadings.ndim != 2 or genes.shape != loadings.shape[:1]:
-        raise ValueError(f"{genes.size} genes for {len(loadings)} loadings")
+        if loadings.ndim != 2 or genes.shape != loadings.shape[:1]:
+            raise ValueError(f"{genes.size} genes for {len(loadings)} loadings")
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, SafetensorError) as error:
+        reason = str(error) if isinstance(error, (OSError, ValueError)) else "it is damaged"
+        remedy = "give a folder that fit_mosaic.py wrote"
+        raise InputError(folder, f"not a mosaic model ({reason})", remedy) from None
     return MosaicModel(genes, loadings, ridge)
 
 

@@ -8,6 +8,7 @@ slice whose batch the model knows is then embedded by one forward pass.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 HIDDEN = (256, 175)
 
@@ -77,6 +78,34 @@ def encode(
         blocks.append(model.encode(cells, token).cpu().numpy())
     model.train()
     return np.concatenate(blocks)
+
+
+def new_model(
+    tokens: Sequence[tuple[str, str]], width: int, latent_dim: int, batch_dim: int, seed: int
+) -> tuple[ConditionalAutoencoder, list[tuple[str, str]]]:
+    """An untrained model, and its batches in their order.
+
+    tokens: technology and panel of each slice; width: numbers of an embedding.
+    """
+    torch.manual_seed(seed)
+    batches = sorted(set(tokens))
+    sizes = Architecture(width, latent_dim, batch_dim, len(batches))
+    return ConditionalAutoencoder(sizes), batches
+
+
+def model_to_adapt(
+    folder: str, tokens: Sequence[tuple[str, str]], source: str, embedder: str, width: int
+) -> tuple[ConditionalAutoencoder, list[tuple[str, str]], int]:
+    """A trained model with vectors for new batches too, all batches, how many it knew before.
+
+    As `read_model`; InputError where none of the slices is of a new batch.
+    """
+    model, known = read_model(folder, source, embedder, width)
+    batches = known + sorted(set(tokens) - set(known))
+    if len(batches) == len(known):
+        fact = "it knows the technology and panel of every slice given"
+        raise InputError(folder, fact, "use infer_cae.py, or add the new slices")
+    return extended(model, len(batches)), batches, len(known)
 
 
 def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lloki.propagation.graph import find_neighbours
 from lloki.slices.genes import shared
+from lloki.support.search import find_neighbours
 
 BASELINE = "X_pca_shared"
 UMAP_KEYS = {"X_lloki": "X_umap", "X_lloki_fp": "X_umap_fp"}

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from lloki.embedding import mosaic
-from lloki.propagation.graph import EXACT_CELLS, RECALL_WANTED, find_neighbours, recall
-from lloki.support.neighbours import approximate, mutual_matrix, nearest, nearest_rows, unit_rows
+from lloki.support.neighbours import mutual_matrix, nearest, unit_rows
+from lloki.support.search import find_neighbours
 from lloki.support.storage import blocks
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
@@ -44,7 +44,7 @@ def search_space(embedding: np.ndarray) -> np.ndarray:
 def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     """Rows of the k nearest cells of the own slice for every cell (n × k, int32; cosine).
 
-    space: n × d; slices: n numbers. Nearest first; exact in slices of up to EXACT_CELLS cells. A
+    space: n × d; slices: n numbers. Nearest first; exact but in very large slices. A
     slice of fewer than k + 1 cells repeats what it has.
     """
     found = np.empty((len(space), k), dtype=np.int32)
@@ -204,16 +204,8 @@ def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.n
 
 
 def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
-    """As `nearest_rows`; by an index where there are more than EXACT_CELLS on a side.
-
-    Its recall is measured on a sample of cells; below RECALL_WANTED it is asked for more, and at
-    last the search is exact.
-    """
-    for width in (1, 2) if max(len(query), len(base)) > EXACT_CELLS else ():
-        found = approximate(unit_rows(base), width * k, query=unit_rows(query))[:, :k]
-        if recall(base, found, "cosine", query=query) >= RECALL_WANTED:
-            return found
-    return nearest_rows(query, base, k)
+    """As `nearest_rows`; by an index where there are very many cells on a side."""
+    return find_neighbours(base, k, query=query).indices
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:

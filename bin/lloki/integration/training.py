@@ -16,8 +16,10 @@ from torch import nn
 
 from lloki.integration.cae import ConditionalAutoencoder, encode
 from lloki.integration.pairs import Partners
+from lloki.integration.training_set import Cells
 from lloki.support.storage import take
 
+STEPS = 600  # what `epochs_for` aims at: losses of the real slices are flat from there on
 SAMPLED_NEIGHBORS = 4  # conserved neighbours that a step looks at, of each anchor
 
 
@@ -63,23 +65,6 @@ class Training:
     margin: float
     seed: int
     distances: str = "plain"
-
-
-@dataclass
-class Cells:
-    """All cells of all slices, one after the other.
-
-    embedding: n × d float32, also a memory map; batch and slice: n integers; neighbors: n × k rows
-    of the same slice; hard: n rows, the negative of each cell (-1, or None for all: a random one of
-    its slice); anchors: rows that are anchors (None: all).
-    """
-
-    embedding: np.ndarray
-    batch: np.ndarray
-    slice: np.ndarray
-    neighbors: np.ndarray
-    hard: np.ndarray | None = None
-    anchors: np.ndarray | None = None
 
 
 class Trainer:
@@ -239,6 +224,11 @@ class Trainer:
 def steps_per_epoch(cells: int, chunk_size: int) -> int:
     """Steps in which all cells are seen once; at least four, so that small data trains too."""
     return max(min(4, cells), -(-cells // chunk_size))
+
+
+def epochs_for(steps: int) -> int:
+    """Epochs of so many steps that make about STEPS together; 20 at least."""
+    return max(20, round(STEPS / steps))
 
 
 def _by_slice(rows: np.ndarray, slices: np.ndarray) -> list[np.ndarray]:

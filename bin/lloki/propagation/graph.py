@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, svds
 
-from lloki.support.neighbours import approximate, nearest, unit_rows
-
 if TYPE_CHECKING:
-    import torch
+    pass
 
 SIGMA_PAIRS = 100  # random pairs of cells behind the default width of the Gaussian
-RECALL_CELLS = 1000  # cells on which an approximate search is compared with the exact one
-RECALL_WANTED = 0.95
-EXACT_CELLS = 200_000  # up to here a full search (quadratic) is as fast as an index
 EIGEN_LIMIT = 4000  # genes up to which the covariance matrix is decomposed whole
 BLOCK_VALUES = 1 << 22  # values of a dense block of rows
-
-
-class Neighbours(NamedTuple):
-    """Neighbours of every cell (n × k, never the cell itself), and how they were found."""
-
-    indices: np.ndarray
-    method: str
-    recall: float
 
 
 def principal_components(matrix: sp.csr_matrix, n_pcs: int, seed: int = 0) -> np.ndarray:
@@ -78,67 +65,6 @@ def _lanczos_axes(
     return values[::-1] ** 2, axes[::-1].T
 
 
-def find_neighbours(
-    space: np.ndarray,
-    k: int,
-    metric: str = "cosine",
-    method: str = "auto",
-    seed: int = 0,
-    gpu: torch.device | None = None,
-) -> Neighbours:
-    """The k nearest other cells of every cell (all others if k ≥ n).
-
-    space: n × p float32; metric: cosine or euclidean; method: exact, approx (recall measured on
-    a sample of cells; searched again more widely, and at last exactly, while it is below
-    RECALL_WANTED), or auto (exact up to EXACT_CELLS, and on a GPU).
-    """
-    n = len(space)
-    k = min(k, n - 1)
-    if method == "auto":
-        method = "exact" if n <= EXACT_CELLS or gpu is not None else "approx"
-    for width in (1, 2) if method == "approx" and k > 0 else ():
-        found = _approximate(space, k, metric, seed, width)
-        share = recall(space, found, metric, seed)
-        if share >= RECALL_WANTED:
-            return Neighbours(found, "approx", share)
-    found, _ = nearest(space, space, k, metric, np.arange(n), gpu)
-    return Neighbours(found, "exact", 1.0)
-
-
-def _approximate(space: np.ndarray, k: int, metric: str, seed: int, width: int) -> np.ndarray:
-    found = approximate(space, width * (k + 1), metric, seed)[:, : k + 1]
-    own = found == np.arange(len(found))[:, None]
-    own[~own.any(axis=1), -1] = True  # crowded out by its duplicates: the farthest goes instead
-    return found[~own].reshape(len(found), k)
-
-
-def recall(
-    space: np.ndarray,
-    found: np.ndarray,
-    metric: str,
-    seed: int = 0,
-    query: np.ndarray | None = None,
-) -> float:
-    """Share of the neighbours found that are as near as the exact k-th, on a sample of the cells.
-
-    space: m × p, searched by the rows of query, n × p (None: by its own, each without itself);
-    found: n × k. Judged by distance, so that any of several equally near cells counts.
-    """
-    n, k = found.shape
-    cells = np.random.default_rng(seed).choice(n, min(n, RECALL_CELLS), replace=False)
-    asked, own = (space[cells], cells) if query is None else (query[cells], None)
-    farthest = nearest(asked, space, k, metric, exclude=own)[1][:, -1:]
-    near = space[found[cells].ravel()]
-    if metric == "cosine":
-        asked, near = unit_rows(asked), unit_rows(near)
-    near = near.reshape(len(cells), k, -1)
-    if metric == "cosine":
-        gaps = 1 - np.einsum("ip,ijp->ij", asked, near)
-    else:
-        gaps = np.linalg.norm(asked[:, None, :] - near, axis=2)
-    return float((gaps <= farthest * (1 + 1e-4) + 1e-6).mean())
-
-
 def mean_pair_distance(coordinates: np.ndarray, seed: int = 0) -> float:
     """Mean distance of SIGMA_PAIRS random pairs of distinct cells (σ); 0 for a single cell."""
     n = len(coordinates)
@@ -185,3 +111,8 @@ def averaging(graph: sp.csr_matrix) -> sp.csr_matrix:
     sums = np.asarray(graph.sum(axis=1, dtype=np.float64)).ravel()
     scale = np.divide(1, sums, out=np.zeros(len(sums)), where=sums > 0)
     return sp.csr_matrix(sp.diags_array(scale) @ graph, dtype=np.float32)
+
+
+def weighted(graph: sp.csr_matrix, weights: str) -> sp.csr_matrix:
+    """The graph with a cell's weights as they are (`symmetric`, Eq. 1), or adding up (`mean`)."""
+    return averaging(graph) if weights == "mean" else graph

@@ -189,3 +189,8 @@ def _stack(block: Callable[[slice], np.ndarray], blocks: Iterator[slice]) -> sp.
     """The sparse matrix of all blocks, each given dense by `block`."""
     found = parallel(lambda rows: sp.csr_matrix(block(rows), dtype=np.float32), blocks)
     return sp.vstack(found, format="csr")
+
+
+def fullness(matrix: sp.csr_matrix) -> float:
+    """Share of entries that are not zero."""
+    return matrix.nnz / (matrix.shape[0] * matrix.shape[1])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lloki.support.cli import sha256
+from lloki.support.checksum import sha256
 
 CONTEXT = [
     "https://w3id.org/ro/crate/1.1/context",

@@ -13,7 +13,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from lloki.scores.metrics import known_labels
 
@@ -127,10 +126,15 @@ def scale_bar(axes: Axes, places: np.ndarray) -> None:
 
 
 def spatial_panel(axes: Axes, places: np.ndarray, by: Colouring) -> None:
-    """One slice: equal scales, y downwards as in images, a scale bar in place of axes."""
+    """One slice."""
     sides = np.ptp(places[:, :2], axis=0) + 1e-9
     filled = max(sides.min() / sides.max(), 0.2)  # a narrow slice covers little of the panel
     points(axes, places, by, point_size(len(places)) * filled)
+    map_panel(axes, places)
+
+
+def map_panel(axes: Axes, places: np.ndarray) -> None:
+    """Equal scales, y downwards as in images, a scale bar for these cells in place of axes."""
     scale_bar(axes, places)
     axes.set_aspect("equal", anchor="N")
     axes.invert_yaxis()
@@ -204,125 +208,8 @@ def spatial_grid(
     return drawn
 
 
-@rc_context(STYLE)
-def alignment_single(reference: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
-    """A slice over its reference (grey), where it lay and where alignment put it."""
-    drawn = Figure(figsize=(4.8, 2.6), layout="constrained")
-    for axes, places, title in zip(
-        drawn.subplots(1, 2), (before, after), ("before", "after"), strict=True
-    ):
-        both = np.concatenate([reference[:, :2], places[:, :2]])
-        size = point_size(len(both))
-        axes.scatter(*reference[:, :2].T, c=GREY, s=size, linewidths=0, rasterized=True)
-        axes.scatter(*places[:, :2].T, c=PALETTE[3], s=size, linewidths=0, rasterized=True)
-        scale_bar(axes, both)
-        axes.set_aspect("equal", anchor="N")
-        axes.invert_yaxis()
-        axes.set_axis_off()
-        axes.set_title(title)
-    return drawn
-
-
-@rc_context(STYLE)
-def alignment_together(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> Figure:
-    """All slices (sample: n × 2) over one another, each in its colour, before and after."""
-    drawn = Figure(figsize=(8.4, 4), layout="constrained")
-    for axes, places, title in zip(
-        drawn.subplots(1, 2), (before, after), ("before", "after"), strict=True
-    ):
-        every = np.concatenate([where[:, :2] for where in places.values()])
-        every = every[np.isfinite(every).all(axis=1)]
-        for (_, where), colour in zip(places.items(), PALETTE * len(places), strict=False):
-            size = point_size(len(every), 3)
-            axes.scatter(
-                *where[:, :2].T, c=colour, s=size, alpha=0.7, linewidths=0, rasterized=True
-            )
-        scale_bar(axes, every)
-        axes.set_aspect("equal", anchor="N")
-        axes.invert_yaxis()
-        axes.set_axis_off()
-        axes.set_title(title)
-    handles = [
-        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=_short(name))
-        for name, colour in zip(before, PALETTE * len(before), strict=False)
-    ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    return drawn
-
-
-@rc_context(STYLE)
-def landmark_lines(
-    moving: np.ndarray, fixed: np.ndarray, pairs: np.ndarray, inliers: np.ndarray
-) -> Figure:
-    """Two slices side by side, a line for each landmark (rows of both; m × 2).
-
-    Lines of landmarks that agree with the motion are coloured, the others grey.
-    """
-    drawn = Figure(figsize=(4.8, 2.9), layout="constrained")
-    axes = drawn.add_subplot()
-    moving, fixed = (where[:, :2] - where[:, :2].min(axis=0) for where in (moving, fixed))
-    fixed = fixed + np.array([np.ptp(moving[:, 0]) + 0.15 * np.ptp(fixed[:, 0]), 0])
-    both = np.concatenate([moving, fixed])
-    axes.scatter(*both.T, c=GREY, s=point_size(len(both)), linewidths=0, rasterized=True)
-    for chosen, colour, alpha in ((~inliers, "#9aa0a6", 0.25), (inliers, PALETTE[0], 0.45)):
-        ends = np.stack([moving[pairs[chosen, 0]], fixed[pairs[chosen, 1]]])
-        axes.plot(*ends.transpose(2, 0, 1), color=colour, lw=0.5, alpha=alpha, rasterized=True)
-    scale_bar(axes, both)
-    axes.set_aspect("equal", anchor="N")
-    axes.invert_yaxis()
-    axes.set_axis_off()
-    return drawn
-
-
-@rc_context(STYLE)
-def sparsity_boxes(summaries: Mapping[str, Mapping[str, dict]]) -> Figure:
-    """Distributions of the cells' sparsity: a row for each sample, a box for each state.
-
-    summaries[sample][state] has five quantiles (5, 25, 50, 75, 95 %) and the mean.
-    """
-    states = list(dict.fromkeys(state for found in summaries.values() for state in found))
-    drawn = Figure(figsize=(5.2, 0.9 + (0.22 * len(states) + 0.12) * len(summaries)),
-                   layout="constrained")  # fmt: skip
-    axes = drawn.add_subplot()
-    step = len(states) + 0.8
-    for row, found in enumerate(summaries.values()):
-        for state, summary in found.items():
-            low, first, middle, third, high = summary["quantiles"]
-            place, colour = row * step + states.index(state), PALETTE[states.index(state)]
-            axes.plot([low, high], [place, place], color=colour, lw=1.2, zorder=1)
-            axes.barh(place, third - first, 0.7, first, color=colour, zorder=2)
-            axes.plot([middle] * 2, [place - 0.35, place + 0.35], color="white", lw=1.6, zorder=3)
-            if third - first < 1e-3:  # a box without width would not be seen
-                axes.plot(middle, place, "s", color=colour, ms=5, zorder=3)
-    axes.set_yticks([row * step + (len(states) - 1) / 2 for row in range(len(summaries))],
-                    [_short(sample) for sample in summaries])  # fmt: skip
-    axes.set(xlabel="share of the panel's genes that are zero in a cell", xlim=(-0.01, 1.01))
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(summaries) * step - 0.8, -1)
-    axes.grid(axis="x", color="#e3e6e8", zorder=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    handles = [Patch(color=colour, label=state) for colour, state in zip(PALETTE, states)]  # noqa: B905
-    drawn.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-    return drawn
-
-
-@rc_context(STYLE)
-def loss_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Losses (name: epochs, values) on a logarithmic scale where all are positive."""
-    drawn = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = drawn.add_subplot()
-    for (name, (epochs, values)), colour in zip(curves.items(), PALETTE, strict=False):
-        axes.plot(epochs, values, label=name, color=colour, lw=1.6)
-    if all((values > 0).all() for _, values in curves.values()):
-        axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel="loss")
-    axes.grid(color="#e3e6e8")
-    axes.spines[["top", "right"]].set_visible(False)
-    drawn.legend(loc="outside right upper", frameon=False)
-    return drawn
-
-
-def _short(text: str, limit: int = 34) -> str:
+def short(text: str, limit: int = 34) -> str:
+    """A text that a legend has room for."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -332,7 +219,7 @@ def _legend_columns(by: Colouring) -> int:
 
 def _legend_width(by: Colouring) -> float:
     """Inches that the legend takes."""
-    longest = max((len(_short(name)) for name, _ in by.entries()), default=0)
+    longest = max((len(short(name)) for name, _ in by.entries()), default=0)
     return _legend_columns(by) * (0.45 + 0.075 * longest)
 
 
@@ -340,7 +227,7 @@ def _legend(axes: Axes, by: Colouring) -> None:
     """A legend that fills an empty panel."""
     axes.set_axis_off()
     handles = [
-        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=_short(name))
+        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=short(name))
         for name, colour in by.entries()
     ]
     axes.legend(

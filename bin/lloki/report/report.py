@@ -10,7 +10,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lloki.integration.joined import BASELINE
-from lloki.report import figure_scores, figures, markup, results, run, scores
+from lloki.report import (
+    figure_alignment,
+    figure_scores,
+    figure_stages,
+    figures,
+    markup,
+    results,
+    run,
+    scores,
+)
 from lloki.report.markup import Section
 from lloki.report.material import Material
 from lloki.scores import baselines, metrics
@@ -118,13 +127,13 @@ def pictures(material: Material) -> dict[str, Figure]:
         drawn[name] = figures.spatial_grid(places, parts, by)
     if material.transforms is not None and "spatial_aligned" in material.data.obsm:
         if len(material.samples) > 1:
-            drawn["alignment"] = figures.alignment_together(*results.overlays(material))
+            drawn["alignment"] = figure_alignment.together(*results.overlays(material))
         for (sample, reference), pair in results.aligned_pairs(material).items():
-            drawn[f"alignment_{sample}_{reference}"] = figures.alignment_single(*pair)
+            drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
     if found := run.sparsities(material):
-        drawn["sparsity"] = figures.sparsity_boxes(found)
+        drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):
-        drawn["training"] = figures.loss_curves(curves)
+        drawn["training"] = figure_stages.loss_curves(curves)
     if material.metrics is not None and len(material.metrics):
         table = scores.score_table(material.metrics)
         parts = scores.groups(table)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lloki.report import figures, markup
+from lloki.report import figure_alignment, figures, markup
 from lloki.report.markup import Section, absent
 from lloki.report.material import Material
 
@@ -101,19 +101,19 @@ def alignment(material: Material) -> Section:
     moved = table[table["sample"].astype(str) != table["reference"].astype(str)]
     together, pictures = "", []
     if len(material.samples) > 1:
-        drawn = figures.png(figures.alignment_together(*overlays(material)), 150)
+        drawn = figures.png(figure_alignment.together(*overlays(material)), 150)
         alt = "All slices over one another, before and after alignment"
         together = markup.grid([markup.picture(drawn, "All slices", alt, wide=True)], 1)
         pictures = [
             markup.picture(
-                figures.png(figures.landmark_lines(*lines), 150), caption,
+                figures.png(figure_alignment.landmark_lines(*lines), 150), caption,
                 f"Landmarks of {caption}", wide=True,
             )
             for caption, lines in landmark_pairs(material).items()
         ]  # fmt: skip
     pictures += [
         markup.picture(
-            figures.png(figures.alignment_single(*pair), 150), f"{sample} over {reference}",
+            figures.png(figure_alignment.single(*pair), 150), f"{sample} over {reference}",
             f"Slice {sample} over {reference} before and after alignment", wide=True,
         )
         for (sample, reference), pair in aligned_pairs(material).items()

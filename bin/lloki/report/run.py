@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lloki.propagation.sparsity import QUANTILES
-from lloki.report import figures, markup
+from lloki.report import figure_stages, figures, markup
 from lloki.report.markup import Section, absent
 from lloki.report.material import Material
 
@@ -48,7 +48,7 @@ def sparsity(material: Material) -> Section:
     if not found:
         content = absent("sparsity", "No record of the stage ot_sparsity was given.")
     else:
-        drawn = figures.png(figures.sparsity_boxes(found), 130)
+        drawn = figures.png(figure_stages.sparsity_boxes(found), 130)
         content = markup.picture(drawn, "", "Sparsity before, target and after", wide=True)
     return Section("sparsity", "Sparsity", description, content)
 

@@ -1,5 +1,6 @@
 """How good an embedding is, and what else there is: the paper's "Evaluation".
 
-`metrics`: scib-metrics' eight and more; `silhouette`: exact in little memory; `baselines`: the
-methods that LLOKI is compared with (`baselines.csv` is their list).
+`metrics`: scib-metrics' eight and more; `silhouette`: exact in little memory; `tables`: scores of
+many embeddings; `baselines`: the methods that LLOKI is compared with (`baselines.csv` is their
+list).
 """

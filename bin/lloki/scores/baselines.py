@@ -30,7 +30,8 @@ import scipy.sparse as sp
 from lloki.integration import joined
 from lloki.integration.joined import BASELINE, NAMES
 from lloki.slices.checks import check_matrix
-from lloki.support.cli import InputError, Run, stage
+from lloki.support.cli import Run, command, seed_option
+from lloki.support.errors import InputError
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
 TABLE = Path(__file__).with_name("baselines.csv")
@@ -172,12 +173,12 @@ def baseline(name: str, *packages: str) -> Callable:
     """
 
     def decorate(function: Callable) -> click.Command:
-        @stage("baseline", help=function.__doc__)
+        @command("baseline", help=function.__doc__)
         @click.option("--input", required=True, help="Folder that join_shared.py wrote.")
         @click.option("--output", required=True, help="The CSV to write: METHOD.embedding.csv.")
-        @click.option("--seed", type=int, default=0)
+        @seed_option
         @functools.wraps(function)
-        def command(run: Run, input, output, seed) -> None:
+        def run_baseline(run: Run, input, output, seed) -> None:
             _check_installed(packages)
             shared = read(input)
             space = np.asarray(function(shared, seed), dtype=np.float32)
@@ -191,7 +192,7 @@ def baseline(name: str, *packages: str) -> Callable:
             with run.output(output) as temporary:
                 write_embedding(shared.cells["cell"], space, temporary)
 
-        return command
+        return run_baseline
 
     return decorate
 
@@ -213,7 +214,13 @@ def key(method: str) -> str:
 
 @functools.cache
 def methods() -> pd.DataFrame:
-    """The table of methods (baselines.csv), by name: title, program, environment, source."""
+    """The table of methods (baselines.csv), by name.
+
+    title; program in bin and the environment (image) that it runs in, or what it is part of
+    (integrate, embedder, ablation); of an embedder or an ablation the embedding that it is, or that
+    the autoencoder is trained on (fp: of LLOKI-FP, slice: of slices as they came, filled: of
+    LLOKI-FP without targets), and more options of that training; source to cite.
+    """
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lloki.support.cli import InputError
+from lloki.support.errors import COPY_AGAIN, InputError
 
 TEXT = ("string", "empty")
 LARGEST = 1e15  # float32 holds sums of squares of this
@@ -19,12 +19,16 @@ def check_names(data: ad.AnnData, path: object) -> None:
     """InputError if there are no cells, or if cells or genes share a name."""
     if data.n_obs == 0:
         raise InputError(path, "it holds no cells", "leave this sample out")
-    for names, what in ((data.obs_names, "cell"), (data.var_names, "gene")):
-        if not names.is_unique:
-            name = names[names.duplicated()][0]
-            raise InputError(
-                path, f"{what} name {name!r} occurs more than once", f"make the {what} names unique"
-            )
+    check_unique(data.obs_names, "cell", path)
+    check_unique(data.var_names, "gene", path)
+
+
+def check_unique(names: pd.Index, what: str, where: object) -> None:
+    """InputError if two cells or genes (`what`) share a name."""
+    if not names.is_unique:
+        name = names[names.duplicated()][0]
+        fact = f"{what} name {name!r} occurs more than once"
+        raise InputError(where, fact, f"make the {what} names unique")
 
 
 def check_columns(data: ad.AnnData, path: object) -> None:
@@ -47,8 +51,7 @@ def check_sparse(matrix: sp.spmatrix | sp.sparray, where: object) -> None:
         if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # SciPy looks at differences: they wrap
             raise ValueError("row pointers fall")
     except (ValueError, TypeError, AttributeError, UserWarning) as error:
-        fact = f"a sparse matrix in it is damaged ({error})"
-        raise InputError(where, fact, "make it or copy it again") from None
+        raise InputError(where, f"a sparse matrix in it is damaged ({error})", COPY_AGAIN) from None
 
 
 def check_matrix(matrix: object, where: object) -> sp.csr_matrix:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,9 @@ from lloki.slices.checks import (
     check_sparse,
 )
 from lloki.slices.genes import match_keys
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError, lacks_memory
+
+DEFLATED = 1100  # deflate, the compression of AnnData files, makes nothing smaller than 1 / 1032
 
 
 def read_h5ad(path: str | Path) -> ad.AnnData:
@@ -50,19 +51,10 @@ def _reading(path: str | Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) and not _asks_too_much(error, path):
+        if lacks_memory(error, path, DEFLATED):
             raise
         reason = f"not a readable AnnData file ({type(error).__name__})"
         raise InputError(path, reason, "write it with write_h5ad, or copy it again") from None
-
-
-def _asks_too_much(error: MemoryError, path: str | Path) -> bool:
-    """Whether an array was asked for that no file of this size can hold: a damaged shape.
-
-    Deflate, the compression of AnnData files, makes nothing smaller than a thousandth.
-    """
-    shape, dtype = getattr(error, "shape", ()), getattr(error, "dtype", np.dtype(np.uint8))
-    return math.prod(shape) * dtype.itemsize > 1100 * Path(path).stat().st_size
 
 
 def _check_indices(data: ad.AnnData, path: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+
+from lloki.support.errors import InputError
 
 # Approved symbols that replaced older ones which panels still carry (HGNC, MGI), upper-cased.
 RENAMED = {
@@ -118,6 +123,13 @@ def ensembl_share(names: Collection[str]) -> float:
     return sum(ENSEMBL.fullmatch(str(name)) is not None for name in names) / max(len(names), 1)
 
 
+def check_symbols(names: Collection[str], where: object) -> None:
+    """InputError where most names are Ensembl ids: panels and vocabularies go by symbols."""
+    if ensembl_share(names) > 0.5:
+        fact = f"its genes are Ensembl ids such as {names[0]}"
+        raise InputError(where, fact, "put gene symbols into var_names and prepare it again")
+
+
 def collect_columns(matrix: sp.csr_matrix, match: Match) -> sp.csr_matrix:
     """Cells × the symbols found (order of `match.found`); columns of one symbol are added up."""
     place = {symbol: i for i, symbol in enumerate(match.found)}
@@ -128,3 +140,15 @@ def collect_columns(matrix: sp.csr_matrix, match: Match) -> sp.csr_matrix:
     collected = sp.csr_matrix(matrix @ selector)
     collected.sort_indices()
     return collected
+
+
+def read_orthologs(path: str | Path) -> dict[str, str]:
+    """Mouse symbol to human symbol, from a CSV with the columns mouse and human (also gzipped)."""
+    if not Path(path).is_file():
+        raise InputError(path, "no such table of orthologs", "check --orthologs")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return dict(zip(table["mouse"], table["human"], strict=True))
+    except (ValueError, KeyError, OSError, EOFError, zlib.error):
+        fact = "not a table with the columns mouse and human"
+        raise InputError(path, fact, "give CSV, also gzipped") from None

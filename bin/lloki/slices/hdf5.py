@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from lloki.support.cli import InputError
+from lloki.support.errors import COPY_AGAIN, InputError
 
 HEAP = b"GCOL\x01\x00\x00\x00"  # how a heap of text begins: its name, its version, three zeros
 BLOCK = 1 << 24
@@ -61,7 +61,7 @@ def _walk(file: object, start: int, path: Path) -> None:
         number, length = ITEM.unpack(file.read(ITEM.size))
         step = ITEM.size + (length + 7) // 8 * 8 if number else length
         if step < ITEM.size:
-            raise InputError(path, f"it is damaged at byte {at}", "copy or make it again")
+            raise InputError(path, f"it is damaged at byte {at}", COPY_AGAIN)
         at += step
 
 
@@ -81,7 +81,7 @@ def _check_node(node: h5py.Group | h5py.Dataset, path: Path) -> None:
     # other lengths each are in no AnnData file; text whose type is damaged looks so, and crashes.
     lists = any(isinstance(kind, h5py.h5t.TypeVlenID) for kind in types)
     if lists or max(numbers, default=0) > path.stat().st_size:
-        raise InputError(path, f"{node.name} is damaged", "copy or make it again")
+        raise InputError(path, f"{node.name} is damaged", COPY_AGAIN)
 
 
 def _refuse_elsewhere(name: str, path: Path) -> None:

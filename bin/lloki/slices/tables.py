@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lloki.slices.checks import check_values
-from lloki.support.cli import InputError
+from lloki.slices.checks import check_unique, check_values
+from lloki.support.errors import InputError
 
 
 def read_tables(counts: str | Path, coordinates: str | Path) -> ad.AnnData:
@@ -65,8 +65,6 @@ def _read_table(path: str | Path) -> pd.DataFrame:
     for name, kind in table.dtypes.items():
         if not pd.api.types.is_numeric_dtype(kind):
             raise InputError(path, f"column {name!r} is not numeric", "drop or mend that column")
-    for names, what in ((table.index, "cell"), (table.columns, "gene")):
-        if not names.is_unique:
-            name = names[names.duplicated()][0]
-            raise InputError(path, f"{what} name {name!r} occurs more than once", "make it unique")
+    check_unique(table.index, "cell", path)
+    check_unique(table.columns, "gene", path)
     return table

@@ -1,4 +1,6 @@
-"""What every wing stands on: commands, errors, neighbour search, devices, threads, storage.
+"""What every wing stands on; nothing here knows of slices or of the method.
 
-Nothing here knows of slices or of the method.
+`cli`: the command of a stage, its common options, progress, outputs; `errors`: what ends it with
+one line; `checkpoint`: the state of a training; `checksum`, `storage`: files; `neighbours`,
+`search`: nearest neighbours, exact and by an index; `device`, `threads`: what computes.
 """

@@ -1,11 +1,11 @@
-"""What every script shares: the command, one error a user can mend, progress, outputs, the JSON."""
+"""What every script shares: the command, common options, progress, outputs, the JSON."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import functools
-import hashlib
 import json
 import math
 import os
@@ -13,13 +13,14 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import click
 
 from lloki import __version__
+from lloki.support.errors import DISK_FULL, OUT_OF_MEMORY, DiskFullError, InputError
 
 REPORTED_PACKAGES = {  # and the name of the module that each brings
     "anndata": "anndata", "numpy": "numpy", "scipy": "scipy", "scikit-learn": "sklearn",
@@ -27,20 +28,6 @@ REPORTED_PACKAGES = {  # and the name of the module that each brings
     "scib-metrics": "scib_metrics", "jax": "jax", "matplotlib": "matplotlib",
     "harmonypy": "harmonypy", "scanorama": "scanorama", "scvi-tools": "scvi",
 }  # fmt: skip
-
-
-class InputError(Exception):
-    """An error that the user can mend: where it is, what is wrong there, what to do about it."""
-
-    def __init__(self, where: object, fact: str, remedy: str) -> None:
-        super().__init__(f"{where}: {fact}; {remedy}")
-
-
-DISK_FULL, OUT_OF_MEMORY = 74, 137  # exit codes; the pipeline tries the second one again
-
-
-class DiskFullError(Exception):
-    """No space is left for an output; what was written of it is removed."""
 
 
 class Run:
@@ -101,6 +88,17 @@ class Run:
                 shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
 
+    @staticmethod
+    def write_table(path: Path, rows: Sequence[dict]) -> None:
+        """Rows of equal keys as a CSV, numbers with six decimals at most."""
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(
+                {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+                for row in rows
+            )
+
     def write_json(self) -> None:
         """Write the stage's JSON beside its output: `a.graph.npz` has `a.graph.json`."""
         output = Path(self.options["output"])
@@ -147,7 +145,20 @@ class Progress:
         click.echo(f"\r{line}\033[K" if self._terminal else line, err=True, nl=not self._terminal)
 
 
-def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = None) -> Callable:
+seed_option = click.option("--seed", type=int, default=0, help="Of every random choice.")
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="Where to compute; auto: on a GPU if there is one.",
+)
+slice_option = click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
+slices_option = click.option(
+    "--slice", required=True, multiple=True, help="SAMPLE.slice.h5ad of each input; repeatable."
+)  # fmt: skip
+
+
+def command(name: str, help: str | None = None, presets: dict[str, dict] | None = None) -> Callable:
     """Make a function `f(run, **options)` the command of a stage.
 
     The function raises InputError for what a user can mend: one line on standard error, exit
@@ -168,7 +179,7 @@ def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = 
         )
         @click.version_option(__version__, prog_name=name)
         @functools.wraps(function)
-        def command(**options: object) -> None:
+        def run_stage(**options: object) -> None:
             run = Run(name, options)
             if presets:
                 _apply(presets.get(options["preset"], {}), options)
@@ -188,7 +199,7 @@ def stage(name: str, help: str | None = None, presets: dict[str, dict] | None = 
                 click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
                 sys.exit(2)
 
-        return command
+        return run_stage
 
     return decorate
 
@@ -237,20 +248,6 @@ def check_folder(output: str | Path) -> None:
     folder = Path(output).parent
     if not folder.is_dir():
         raise InputError(folder, "the output's folder does not exist", "make it first")
-
-
-def sha256(path: str | Path) -> str:
-    """Hash of a file, or of a folder's files with their names in order."""
-    digest = hashlib.sha256()
-    path = Path(path)
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            if path.is_dir():
-                digest.update(str(file.relative_to(path)).encode())
-            with file.open("rb") as handle:
-                while block := handle.read(1 << 20):
-                    digest.update(block)
-    return digest.hexdigest()
 
 
 def peak_memory_mb() -> float:

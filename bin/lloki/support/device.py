@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 if TYPE_CHECKING:
     import torch

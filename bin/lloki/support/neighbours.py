@@ -19,7 +19,6 @@ ROWS, COLUMNS = 512, 4096  # of a tile of similarities: 8 MB of float32, so that
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
 WHOLE_GPU = 1 << 28  # the same on a GPU: 1 GB
-WIDTH = 0.2  # how far beyond the k-th an index is searched: of 50,000 cells it finds 0.94, not 0.87
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:
@@ -170,26 +169,6 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     chosen = np.sort(chosen, axis=1)
     order = np.argsort(-np.take_along_axis(values, chosen, axis=1), axis=1, kind="stable")
     return np.take_along_axis(chosen, order, axis=1)
-
-
-def approximate(
-    base: np.ndarray,
-    k: int,
-    metric: str = "cosine",
-    seed: int = 0,
-    query: np.ndarray | None = None,
-) -> np.ndarray:
-    """Most of the k nearest rows of `base` for each row of `query`, by an index (pynndescent).
-
-    base is m × d, query n × d (None: `base`, and a row is near itself). Nearest first; returns
-    n × k int64, k cut to m. Seeded.
-    """
-    from pynndescent import NNDescent  # compiles code: only where it is needed
-
-    k = min(k, len(base))
-    index = NNDescent(base, metric=metric, n_neighbors=k, random_state=seed)
-    found = index.neighbor_graph[0] if query is None else index.query(query, k=k, epsilon=WIDTH)[0]
-    return found.astype(np.int64)
 
 
 def nearest_rows(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from lloki.embedding import mosaic
+from lloki.support.errors import InputError
 
 
 def panels_and_matrices(seed=0, cells=(60, 50, 40)):
@@ -163,8 +164,8 @@ def test_a_model_comes_back_from_its_folder(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     for broken in ([], {**config, "ridge": None}, {**config, "genes": ["a"]}):
         (tmp_path / "config.json").write_text(json.dumps(broken))
-        with pytest.raises(ValueError, match=r"damaged|1 genes for"):
+        with pytest.raises(InputError, match=r"damaged|1 genes for"):
             mosaic.load(tmp_path)
     (tmp_path / "loadings.safetensors").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         mosaic.load(tmp_path)

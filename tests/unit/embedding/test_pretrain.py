@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.embedding.mosaic import MosaicModel
-from lloki.embedding.scgpt import pretrain
+from lloki.embedding.scgpt import pretrain, training_set
 from lloki.embedding.scgpt.checkpoint import read_checkpoint
 from lloki.embedding.scgpt.encoder import Encoder, embed
 from lloki.embedding.scgpt.model import MASKED, Architecture, Model
@@ -38,7 +38,7 @@ def training(**changes) -> pretrain.Training:
     return pretrain.Training(**(values | changes))
 
 
-def made_cells(sizes=(90, 30), seed=0) -> pretrain.Cells:
+def made_cells(sizes=(90, 30), seed=0) -> training_set.Cells:
     """Cells of two panels whose factors decide what they express."""
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(sum(sizes), RANK)).astype(np.float32)
@@ -47,8 +47,8 @@ def made_cells(sizes=(90, 30), seed=0) -> pretrain.Cells:
     values[: sizes[0], 30:] = 0
     values[sizes[0] :, :12] = 0
     values[:, 20] += 1
-    return pretrain.Cells(
-        sp.csr_matrix(values.astype(np.float32)), np.array(sizes), pretrain.smoothed(factors, 0)
+    return training_set.Cells(
+        sp.csr_matrix(values.astype(np.float32)), np.array(sizes), training_set.smoothed(factors, 0)
     )
 
 
@@ -243,17 +243,17 @@ def test_the_rate_rises_then_falls_to_nothing():
 def test_vocabularies_hold_human_symbols_and_every_gene_finds_its_own():
     panels = [["Gad1", "Ctgf", "H2-Ab1", "Lyz2"], ["GAD1", "C9orf72"]]
     tables = [{"Gad1": "GAD1", "H2-Ab1": "HLA-DQB1"}, {}]
-    symbols = pretrain.vocabulary(panels, tables)
+    symbols = training_set.vocabulary(panels, tables)
     assert symbols == ["C9ORF72", "CCN2", "GAD1", "HLA-DQB1", "LYZ2"]
     matches = [
         genes.match_vocabulary(*pair) for pair in zip(panels, [symbols] * 2, tables, strict=True)
     ]
     assert matches[0].symbols == ["GAD1", "CCN2", "HLA-DQB1", "LYZ2"]
     matrix = sp.csr_matrix(np.array([[1, 2, 0, 4], [0, 0, 3, 0]], dtype=np.float32))
-    wide = pretrain.vocabulary_columns(matrix, matches[0], symbols).toarray()
+    wide = training_set.vocabulary_columns(matrix, matches[0], symbols).toarray()
     np.testing.assert_array_equal(wide, [[0, 2, 1, 0, 4], [0, 0, 0, 3, 0]])
     mosaic = MosaicModel(np.array(["CCN2", "GAD1"]), np.eye(2, dtype=np.float32), 5.0)
-    loadings = pretrain.symbol_loadings(mosaic, panels, matches, symbols)
+    loadings = training_set.symbol_loadings(mosaic, panels, matches, symbols)
     np.testing.assert_array_equal(loadings, [[0, 0], [1, 0], [0, 1], [0, 0], [0, 0]])
 
 
@@ -285,7 +285,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights():
     file.seek(0)
     torch.rand(7)  # what others draw in between is no matter
     later = trainer(made_model(seed=9, dropout=0.2), **options)
-    later.set_state(torch.load(file, weights_only=True))
+    later.resume(torch.load(file, weights_only=True))
     assert later.done == 5
     assert [later.step() for _ in range(7)] == losses[5:]
     for one, two in zip(whole.model.parameters(), later.model.parameters(), strict=True):

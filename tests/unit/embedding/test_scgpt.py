@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scgpt_checkpoint import write_checkpoint
 
-from lloki.embedding.scgpt import checkpoint, tokens
+from lloki.embedding.scgpt import tokens
 from lloki.embedding.scgpt.checkpoint import canonical, read_checkpoint
 from lloki.embedding.scgpt.encoder import Encoder, embed
-from lloki.support.cli import InputError
+from lloki.support import errors
+from lloki.support.errors import InputError
 
 GENES = [f"GENE{i}" for i in range(250)]
 EXPRESSED = [1, 2, 3, 1, 7, 8, 49, 50, 51, 99, 100, 148, 197, 249, 250, 60, 61, 120, 2, 246]
@@ -453,6 +454,6 @@ def test_too_little_memory_is_told_from_a_damaged_length(folder, monkeypatch, ro
 
     monkeypatch.setattr(torch, "load", fail)
     if not room:
-        monkeypatch.setattr(checkpoint, "bytearray", fail, raising=False)
+        monkeypatch.setattr(errors, "bytearray", fail, raising=False)
     with pytest.raises(raised):
         read_checkpoint(folder)

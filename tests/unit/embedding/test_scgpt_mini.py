@@ -31,7 +31,7 @@ def test_it_is_small_and_in_single_precision(mini):
 @pytest.mark.parametrize("name", PURITY)
 def test_it_knows_the_genes_and_tells_the_cells_of_the_demo(mini, name):
     data = files.read_reference(ASSETS / "demo" / f"{name}.h5ad")[::3].copy()
-    table = scgpt_embed._read_orthologs(str(scgpt_embed.ORTHOLOGS))
+    table = genes.read_orthologs(str(scgpt_embed.ORTHOLOGS))
     match = genes.match_vocabulary(data.var_names, mini.vocabulary, table)
     assert match.share == 1
     encoder = Encoder(mini, match.found, torch.device("cpu"), torch.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lloki.integration import cae, pairs, training
+from lloki.integration import cae, pairs, training, training_set
 from lloki.support import storage
 
 TRAINING = training.Training(
@@ -29,7 +29,7 @@ def train(seed=0, settings=TRAINING, embedding=None, **more):
     made, slices, state = two_technologies()
     embedding = made if embedding is None else embedding
     neighbors = pairs.own_neighbors(embedding, slices, 10)
-    cells = training.Cells(embedding, slices, slices, neighbors, **more)
+    cells = training_set.Cells(embedding, slices, slices, neighbors, **more)
     rows = np.split(np.arange(len(slices)), 2)
     views = [pairs.view(embedding[r], r, neighbors[r, :5] - r[0]) for r in rows]
     found = pairs.find_partners(views, ["a", "b"], 10)
@@ -82,7 +82,7 @@ def test_the_loss_of_a_chunk_is_that_of_a_plain_computation(distances):
     settings = replace(TRAINING, margin=0.7, distances=distances)
     torch.manual_seed(0)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    cells = training.Cells(x, of_slice, of_slice, near, negative)
+    cells = training_set.Cells(x, of_slice, of_slice, near, negative)
     trainer = training.Trainer(cells, partners, model, settings, torch.device("cpu"))
     chunk = random.permutation(n)[:25]
     found = {name: loss.item() for name, loss in trainer._losses(chunk).items()}
@@ -163,7 +163,7 @@ def test_adapting_changes_the_new_vectors_alone():
     embedding = two_technologies()[0]
     third = (np.eye(8)[state[:90]] + 0.05).astype(np.float32)
     third[:, 7] += 1.0
-    cells = training.Cells(
+    cells = training_set.Cells(
         np.vstack([embedding, third]), np.repeat([0, 1, 2], 90), np.repeat([0, 1, 2], 90), None
     )
     cells.neighbors = pairs.own_neighbors(cells.embedding, cells.slice, 10)

@@ -7,6 +7,7 @@ from numpy.linalg import norm
 
 from lloki.embedding import mosaic
 from lloki.integration import pairs
+from lloki.support import search
 
 
 def slices_of(seed=0, cells=80, shared=6, axes=4):
@@ -142,12 +143,16 @@ def test_an_index_finds_nearly_all_pairs_and_hardly_any_other(monkeypatch):
         for i, c in enumerate(cells)
     ]
     exact = {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)}
-    monkeypatch.setattr(pairs, "EXACT_CELLS", 1000)
+    monkeypatch.setattr(search, "EXACT_CELLS", 1000)
     found = {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)}
     assert len(found & exact) > 0.98 * len(exact) and len(found - exact) < 0.02 * len(exact)
     assert found != exact  # it was the index that found them
     # one that finds hardly anything is found out
-    monkeypatch.setattr(pairs, "approximate", lambda base, k, query: np.zeros((len(query), k), int))
+
+    def poor(base, k, metric, seed, width, query):
+        return np.zeros((len(query), k), dtype=int)
+
+    monkeypatch.setattr(search, "_approximate", poor)
     assert {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)} == exact
 
 

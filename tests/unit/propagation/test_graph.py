@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
+from unit_checks import check_neighbours
 
 from lloki.propagation import graph
 from lloki.slices import files
+from lloki.support import search
 
 DEMO = Path(__file__).parents[3] / "assets/demo"
 
@@ -37,33 +39,9 @@ def dense_graph(neighbours, coordinates, sigma):
     return root @ weights @ root
 
 
-def nearest_distances(space, k, metric):
-    """Distances of the k nearest others of each row, by all pairs."""
-    space = space.astype(np.float64)
-    if metric == "cosine":
-        length = np.linalg.norm(space, axis=1, keepdims=True)
-        unit = np.divide(space, length, out=np.zeros_like(space), where=length > 0)
-        distances = 1 - unit @ unit.T
-    else:
-        distances = cdist(space, space)
-    np.fill_diagonal(distances, np.inf)
-    return distances, np.sort(distances, axis=1)[:, : min(k, len(space) - 1)]
-
-
-def check_neighbours(space, k, metric, found, tolerance):
-    distances, nearest = nearest_distances(space, k, metric)
-    assert found.shape == nearest.shape
-    for i, row in enumerate(found):
-        assert i not in row
-        assert len(set(row)) == len(row)
-    np.testing.assert_allclose(
-        np.take_along_axis(distances, found, axis=1), nearest, atol=tolerance
-    )
-
-
 def test_real_slices_equal_the_dense_computation(demo):
     space = graph.principal_components(demo.X, 50)
-    found = graph.find_neighbours(space, 40)
+    found = search.find_neighbours(space, 40)
     assert (found.method, found.recall) == ("exact", 1.0)
     check_neighbours(space, 40, "cosine", found.indices, 1e-5)
     sigma = graph.mean_pair_distance(demo.obsm["spatial"])
@@ -97,58 +75,6 @@ def test_identical_cells_have_no_components():
     np.testing.assert_array_equal(scores, np.zeros((5, 1)))
 
 
-def test_approximate_search_is_seeded_and_reports_its_recall(demo):
-    space = graph.principal_components(demo.X, 50)
-    first = graph.find_neighbours(space, 40, method="approx", seed=1)
-    again = graph.find_neighbours(space, 40, method="approx", seed=1)
-    np.testing.assert_array_equal(first.indices, again.indices)
-    assert first.method == "approx"
-    exact = graph.find_neighbours(space, 40).indices
-    overlap = np.mean(
-        [len(set(a) & set(b)) / 40 for a, b in zip(first.indices, exact, strict=True)]
-    )
-    assert first.recall >= 0.95
-    assert overlap == pytest.approx(first.recall, abs=0.02)
-
-
-def test_recall_counts_what_is_missing(demo):
-    space = graph.principal_components(demo.X, 50)
-    found = graph.find_neighbours(space, 20).indices
-    assert graph.recall(space, found, "cosine") == 1
-    rng = np.random.default_rng(0)
-    found[:, 10:] = rng.integers(len(space), size=found[:, 10:].shape)
-    assert graph.recall(space, found, "cosine") == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_a_poor_approximate_search_is_repeated_exactly(monkeypatch, metric):
-    space = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
-    widths = []
-
-    def bad(space, k, metric, seed, width):
-        widths.append(width)
-        return (np.arange(len(space))[:, None] + np.arange(1, k + 1)) % len(space)
-
-    monkeypatch.setattr(graph, "_approximate", bad)
-    found = graph.find_neighbours(space, 5, metric, method="approx")
-    assert (found.method, found.recall, widths) == ("exact", 1.0, [1, 2])
-    check_neighbours(space, 5, metric, found.indices, 1e-5)
-
-
-def test_many_cells_are_searched_approximately(monkeypatch):
-    monkeypatch.setattr(graph, "EXACT_CELLS", 99)
-    space = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
-    assert graph.find_neighbours(space, 5).method == "approx"
-    assert graph.find_neighbours(space[:99], 5).method == "exact"
-
-
-def test_approximate_search_among_duplicates_never_names_the_cell_itself():
-    space = np.repeat(np.eye(4, dtype=np.float32), 30, axis=0)
-    found = graph.find_neighbours(space, 10, method="approx")
-    assert not (found.indices == np.arange(120)[:, None]).any()
-    assert graph.recall(space, found.indices, "cosine") == 1
-
-
 def test_sigma_is_the_mean_distance_of_random_distinct_cells():
     coordinates = np.random.default_rng(0).uniform(0, 100, (500, 2))
     everything = cdist(coordinates, coordinates)
@@ -176,7 +102,7 @@ def cells(draw):
 def test_any_cells_equal_the_dense_computation(cells, k, metric, n_pcs):
     matrix, coordinates = cells
     space = graph.principal_components(sp.csr_matrix(matrix), n_pcs) if n_pcs else matrix
-    found = graph.find_neighbours(space, k, metric).indices
+    found = search.find_neighbours(space, k, metric).indices
     check_neighbours(space, k, metric, found, 2e-3 if metric == "euclidean" else 1e-5)
     sigma = graph.mean_pair_distance(coordinates)
     result = graph.spatial_graph(found, coordinates, sigma)
@@ -199,7 +125,7 @@ def test_permuting_cells_permutes_the_graph(seed):
     built = []
     for rows in (np.arange(30), order):
         space = graph.principal_components(matrix[rows], 5)
-        found = graph.find_neighbours(space, 4).indices
+        found = search.find_neighbours(space, 4).indices
         built.append(graph.spatial_graph(found, coordinates[rows], 40.0).toarray())
     np.testing.assert_allclose(built[1], built[0][np.ix_(order, order)], atol=1e-6)
 

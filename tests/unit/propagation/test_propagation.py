@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lloki.propagation import graph, propagation, sparsity
 from lloki.slices import files, genes
+from lloki.support import search
 
 DEMO = Path(__file__).parents[3] / "assets/demo"
 
@@ -27,7 +28,7 @@ def demo(request):
 
 
 def build(matrix, coordinates):
-    found = graph.find_neighbours(graph.principal_components(matrix, 50), 40)
+    found = search.find_neighbours(graph.principal_components(matrix, 50), 40)
     return graph.spatial_graph(found.indices, coordinates, graph.mean_pair_distance(coordinates))
 
 

@@ -1,6 +1,7 @@
 """The contract of the baselines, and the pieces of STAligner."""
 
 import json
+import shlex
 
 import click
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from click.testing import CliRunner
 
 import baseline_staligner as staligner
+import train_cae
 from lloki.scores import baselines
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 
 @pytest.fixture
@@ -140,6 +142,17 @@ def test_every_method_of_the_table_has_its_program_and_its_name():
     assert baselines.title("X_scvi") == "scVI"
     assert baselines.title("X_pca_shared") == "PCA on shared genes"
     assert baselines.title("X_mine") == "mine"
+
+
+def test_an_ablation_trains_on_an_embedding_and_with_options_that_there_are():
+    table = baselines.methods()
+    rows = table[table["environment"].isin(["embedder", "ablation"])]
+    assert set(rows["embedding"]) == {"fp", "slice", "filled"}
+    assert not any(table.drop(rows.index)["embedding"])
+    for options in rows["options"]:
+        train_cae.main.make_context("train_cae", [*shlex.split(options), "--input=a", "--output=b"])
+    ablations = rows[rows["environment"] == "ablation"]
+    assert not ablations[["embedding", "options"]].duplicated().any()
 
 
 # --- STAligner

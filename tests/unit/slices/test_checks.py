@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from lloki.slices import checks
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 
 @pytest.mark.parametrize(

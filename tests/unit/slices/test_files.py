@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lloki.slices import files
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 DEMO = Path(__file__).parents[3] / "assets" / "demo"
 COUNTS = arrays.arrays(np.int64, (6, 4), elements=st.integers(0, 50))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lloki.slices import files, hdf5
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from lloki import __version__
 from lloki.support import cli
-from lloki.support.cli import InputError, Progress, Run, sha256, stage
+from lloki.support.checksum import sha256
+from lloki.support.cli import Progress, Run, command
+from lloki.support.errors import InputError
 
 BIN = Path(cli.__file__).parents[2]
 SCRIPTS = sorted(path for path in BIN.glob("*.py") if "lloki.support.cli" in path.read_text())
@@ -49,7 +51,7 @@ assert not heavy, heavy
 def made(body, name="trial", **more):
     """A command with --output (and --number) that does `body(run, output, number)`."""
 
-    @stage(name, **more)
+    @command(name, **more)
     @click.option("--output", required=True)
     @click.option("--number", type=int, default=3)
     def main(run, output, number):

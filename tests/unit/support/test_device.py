@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lloki.support import device
-from lloki.support.cli import InputError
 from lloki.support.device import choose_device, choose_gpu, device_name
+from lloki.support.errors import InputError
 
 
 @pytest.mark.parametrize(("there", "expected"), [(False, "cpu"), (True, "cuda")])

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lloki.support.cli import InputError, sha256
+from lloki.support.checksum import sha256
+from lloki.support.errors import InputError, lacks_memory
 
 WEIGHTS = ("best_model.pt", "model.safetensors")
 SPECIAL_TOKENS = ("<pad>", "<cls>", "<eoc>")
@@ -160,8 +161,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             except RuntimeError:  # the format before PyTorch 1.6 cannot be mapped
                 state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch tells of damage by errors of many kinds
-        if isinstance(error, MemoryError):
-            bytearray(path.stat().st_size)  # room for the whole file: what asked for more is damage
+        if lacks_memory(error, path):
+            raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0][:120]
         raise InputError(
             path,

@@ -2,8 +2,8 @@
 
 The transformer sees a random part of a cell's genes, in bins as scGPT makes them. <cls> learns
 
-- the cell's state: its factors in the mosaic model (`lloki.mosaic`), found with all of its genes,
-  and the similarities of these factors between the cells of a batch;
+- the cell's state: its factors in the mosaic model (`embedding.mosaic`), found with all of its
+  genes, and the similarities of these factors between the cells of a batch;
 - values that were masked (scGPT's MVC), which the masked tokens learn too;
 - if wanted, to agree with the <cls> of the cell's other genes.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lloki.embedding.mosaic import MosaicModel
 from lloki.embedding.scgpt.checkpoint import SPECIAL_TOKENS
 from lloki.embedding.scgpt.model import MASK_VALUE, MASKED, PAD_VALUE, Model
 from lloki.embedding.scgpt.tokens import EDGES, tokenise
-from lloki.slices.genes import Match, match_keys
-from lloki.support.neighbours import nearest, unit_rows
+from lloki.embedding.scgpt.training_set import Cells
 
 FEWEST = 8  # genes that a cell keeps, if it has as many
 PARTS = 4  # of a batch, by length: less padding
@@ -56,57 +54,6 @@ class Training:
     seed: int
 
 
-@dataclass(frozen=True)
-class Cells:
-    """All cells of all data sets, one data set after the other.
-
-    matrix: cells × genes of the vocabulary, CSR float32, positive, a gene a cell at least; sizes:
-    cells of each data set; factors: cells × rank, float32, rows of unit length.
-    """
-
-    matrix: sp.csr_matrix
-    sizes: np.ndarray
-    factors: np.ndarray
-
-
-def vocabulary(
-    panels: Sequence[Sequence[str]], orthologs: Sequence[Mapping[str, str]]
-) -> list[str]:
-    """Symbols of all panels, sorted: a gene's human ortholog, else its name in upper case.
-
-    `orthologs` gives the human symbol of mouse symbols, for each panel.
-    """
-    symbols: set[str] = set()
-    for panel, table in zip(panels, orthologs, strict=True):
-        symbols.update(match_keys([table.get(str(name), name) for name in panel]))
-    return sorted(symbols)
-
-
-def vocabulary_columns(matrix: sp.csr_matrix, match: Match, symbols: list[str]) -> sp.csr_matrix:
-    """Cells × `symbols` (CSR) from cells × the symbols that were found (`collect_columns`)."""
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    columns = np.array([place[symbol] for symbol in match.found], dtype=np.int32)
-    parts = (matrix.data, columns[matrix.indices], matrix.indptr)
-    return sp.csr_matrix(parts, shape=(matrix.shape[0], len(symbols)))
-
-
-def symbol_loadings(
-    model: MosaicModel,
-    panels: Sequence[Sequence[str]],
-    matches: Sequence[Match],
-    symbols: list[str],
-) -> np.ndarray:
-    """The mosaic model's loadings of `symbols` (genes × rank, float32), 0 where it has none."""
-    row = {key: i for i, key in enumerate(model.genes)}
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    loadings = np.zeros((len(symbols), model.loadings.shape[1]), dtype=np.float32)
-    for panel, match in zip(panels, matches, strict=True):
-        for key, symbol in zip(match_keys(panel), match.symbols, strict=True):
-            if key in row:
-                loadings[place[symbol]] = model.loadings[row[key]]
-    return loadings
-
-
 def start_from_loadings(
     model: Model, loadings: np.ndarray, random: np.random.Generator, noise: float = 0.03
 ) -> None:
@@ -121,14 +68,6 @@ def start_from_loadings(
     start = noise * random.normal(size=(tokens, dim))
     start[: len(loadings)] += loadings @ turn[: loadings.shape[1]]
     vectors.data.copy_(torch.from_numpy(start.astype(np.float32)))
-
-
-def smoothed(factors: np.ndarray, neighbors: int) -> np.ndarray:
-    """Factors (n × rank) averaged with those of the cell's nearest cells (cosine), unit length."""
-    if neighbors:
-        near, _ = nearest(factors, factors, neighbors, exclude=np.arange(len(factors)))
-        factors = factors + factors[near].sum(axis=1)
-    return unit_rows(factors)
 
 
 class Trainer:
@@ -228,7 +167,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def set_state(self, state: dict) -> None:
+    def resume(self, state: dict) -> None:
         """Go on from what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

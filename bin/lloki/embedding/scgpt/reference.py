@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from lloki.support.cli import InputError
+from lloki.support.errors import InputError
 
 
 def embed_by_package(

@@ -1,0 +1,104 @@
+"""Many slices at once: each given once, each with its own cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO
+
+import anndata as ad
+import numpy as np
+
+from lloki.slices.files import embedder, embedding_blocks, read_cells, read_expression, sample_name
+from lloki.support.errors import InputError
+
+WIDTH = {"spatial": "give 2 coordinates a cell in all slices, or 3 in all"}
+
+
+def by_sample(
+    paths: Sequence[str],
+    read: Callable[[str], ad.AnnData],
+    columns: Sequence[str] = (),
+    same_width: Sequence[str] = (),
+) -> dict[str, ad.AnnData]:
+    """What `read` gives for each path, by sample, in the order of the paths.
+
+    InputError where two files are of one sample, one lacks a column of obs that is asked for, or
+    one of obsm `same_width` has not as many columns in all.
+    """
+    found: dict[str, ad.AnnData] = {}
+    for path in paths:
+        data = read(path)
+        sample = sample_name(data, path)
+        if sample in found:
+            raise InputError(path, f"sample {sample!r} is given twice", "give each sample once")
+        for column in columns:
+            if column not in data.obs:
+                fact = f"obs has no column {column!r}"
+                raise InputError(path, fact, "prepare the slice again (prepare_slice.py)")
+        found[sample] = data
+        first = next(iter(found.values()))
+        for key in same_width:
+            here, there = data.obsm[key].shape[1], first.obsm[key].shape[1]
+            if here != there:
+                fact = f"obsm[{key!r}] has {here} columns, in {paths[0]} it has {there}"
+                raise InputError(path, fact, WIDTH.get(key, "embed all slices by one model"))
+    return found
+
+
+def expression_of(
+    paths: Sequence[str], embedded: Mapping[str, ad.AnnData]
+) -> dict[str, ad.AnnData]:
+    """The slice of each embedded sample, in their order.
+
+    InputError unless there is one for each, with the cells of the embedding in their order, and
+    none beside.
+    """
+    found = by_sample(paths, read_expression)
+    for path, (sample, data) in zip(paths, found.items(), strict=True):
+        if sample not in embedded:
+            raise InputError(path, f"no --input is of its sample {sample!r}", "give both or none")
+        if not data.obs_names.equals(embedded[sample].obs_names):
+            fact = f"its cells are not those of the embedding of {sample!r}, or not in their order"
+            raise InputError(path, fact, "give the slice from which the embedding was made")
+    for sample in embedded:
+        if sample not in found:
+            raise InputError(f"--slice of {sample!r}", "it is missing", "give SAMPLE.slice.h5ad")
+    return {sample: found[sample] for sample in embedded}
+
+
+def one_embedder(parts: Mapping[str, ad.AnnData]) -> str:
+    """The one embedder of all slices; InputError if there are several."""
+    names = {sample: embedder(part) for sample, part in parts.items()}
+    first, name = next(iter(names.items()))
+    for sample, other in names.items():
+        if other != name:
+            fact = f"it was embedded by {other}, {first} by {name}"
+            raise InputError(sample, fact, "embed all slices by one embedder and model")
+    return name
+
+
+def read_embeddings(
+    paths: Sequence[str], key: str, scratch: BinaryIO, columns: Sequence[str] = ()
+) -> tuple[dict[str, ad.AnnData], np.memmap]:
+    """The cells of all slices without their embeddings, and those as one memory map (n × d).
+
+    Embeddings go into the file `scratch` block by block: memory does not grow with the cells.
+    InputError as from `by_sample`, and where embeddings differ in width.
+    """
+    widths: dict[str, int] = {}
+
+    def read(path: str) -> ad.AnnData:
+        data, (_, widths[path]) = read_cells(path, key)
+        if widths[path] != widths[paths[0]]:
+            raise InputError(
+                path, f"its embedding has {widths[path]} numbers, that of {paths[0]} has "
+                f"{widths[paths[0]]}", "embed all slices with one model",
+            )  # fmt: skip
+        for block in embedding_blocks(path, key):
+            block.tofile(scratch)
+        return data
+
+    found = by_sample(paths, read, columns)
+    scratch.flush()
+    shape = sum(data.n_obs for data in found.values()), widths[paths[0]]
+    return found, np.memmap(scratch, np.float32, "r", shape=shape)

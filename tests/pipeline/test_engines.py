@@ -1,0 +1,194 @@
+"""Each Nextflow and parser that the pipeline runs on: every switch on and off, faults, the help."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace
+
+from lloki.scores import baselines
+
+pytestmark = pytest.mark.pipeline
+SAMPLES = ("osmfish", "starmap", "xenium")
+GROUPS = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
+SWITCHES = {
+    name: property.get("options", {})
+    for group in GROUPS for name, property in group["properties"].items()
+    if property["type"] == "boolean" and name not in ("help", "version")
+}  # fmt: skip
+
+# What a switch does that is no option of a script: the process that it starts.
+STARTS = {
+    "benchmark": "BASELINE",
+    "ablation": "CAE_VARIANT",
+    "benchmark_alignment": "BENCHMARK_ALIGNMENT",
+    "pretrain_scgpt": "PRETRAIN_SCGPT",
+}
+ALWAYS = """
+PREPARE_SLICE BUILD_GRAPH OT_SPARSITY IMPUTE BUILD_GRAPH_IMPUTED DENOISE FIT_MOSAIC MOSAIC_EMBED
+TRAIN_CAE INFER_CAE ALIGN INTEGRATE BENCHMARK REPORT RUN_RECORD
+""".split()
+
+# An engine that has no image of Harmony; it runs the command of any other container on the spot.
+DOCKER = """\
+#!/bin/bash
+[[ $1 == run ]] || exit 0
+[[ "$*" != *nf-lloki-harmony:* ]] || { echo "no such image" >&2; exit 125; }
+while [[ $1 != /bin/bash ]]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    return ENGINES[request.param]
+
+
+@pytest.fixture(scope="module", params=["false", "true"])
+def switched(request, engine, tmp_path_factory):
+    """A stub run with every switch off, or on: its folder, and whether they are on."""
+    folder = tmp_path_factory.mktemp("switched")
+    docker = folder / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    switches = [text for name in SWITCHES for text in (f"--{name}", request.param)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(docker.parent), prepend=":")
+        run = nextflow(
+            "-profile", "test,docker", "-stub-run", "--outdir", "results", *switches,
+            "--help", "false", "--version", "false", cwd=folder, engine=engine,
+        )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    return folder, request.param == "true"
+
+
+def test_a_switch_is_given_to_the_scripts_whose_option_it_is(switched):
+    folder, on = switched
+    scripts = task_files(folder, ".command.sh")
+    for name, options in SWITCHES.items():
+        for stage, option in options.items():
+            yes, _, no = option.partition("/")
+            for script in scripts[stage.upper()]:
+                (line,) = [line for line in script.splitlines() if line.startswith(": ")] or [":"]
+                given = {yes, no} & set(shlex.split(line))
+                assert given == ({yes} if on else {no} - {""}), name
+
+
+def test_a_switch_starts_its_processes(switched):
+    folder, on = switched
+    names = [row["process"] for row in trace(folder)]
+    for name, process in STARTS.items():
+        assert (process in names) is on, name
+    kept = {path.name for path in folder.glob("results/slices/*/*")}
+    for sample in SAMPLES:
+        for name in ("graph.npz", "imputed.h5ad", "imputed.graph.npz", "fp.h5ad"):
+            assert (f"{sample}.{name}" in kept) is on, "save_intermediates"
+    others = {name for name, options in SWITCHES.items() if not options}
+    assert others == {*STARTS, "save_intermediates"}
+    if not on:
+        assert set(names) == set(ALWAYS)
+        assert names.count("MOSAIC_EMBED") == len(SAMPLES)
+
+
+def test_everything_published_is_in_the_index_and_the_other_way_round(switched):
+    results = switched[0] / "results"
+    rows = json.loads((results / "index.json").read_text())
+    places = [Path(row["file"]).relative_to(results).as_posix() for row in rows]
+    assert len(set(places)) == len(places)
+    models = {place for place in places if (results / place).is_dir()}
+    there = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
+    there = {place for place in there if place.split("/")[0] not in models} | models
+    execution = {f"pipeline_info/execution_{name}"
+                 for name in ("report.html", "timeline.html", "trace.txt")}  # fmt: skip
+    unlisted = {"index.csv", "index.json", "pipeline_info/pipeline_dag.mmd", *execution}
+    assert there - unlisted == set(places)
+    for row, place in zip(rows, places, strict=True):
+        assert (row["slice"] is not None) is place.startswith(f"slices/{row['slice']}/")
+
+
+def test_every_method_and_every_ablation_has_its_task(switched):
+    folder, on = switched
+    if not on:
+        return  # test_a_switch_starts_its_processes: there are none
+    rows = {row["name"].removeprefix("LLOKI:"): row for row in trace(folder)}
+    for method, line in baselines.methods().iterrows():
+        if line["program"]:
+            code = rows[f"COMPARE:BASELINE ({method})"]["exit"]
+            assert code == ("125" if method == "harmony" else "0"), method
+        if line["environment"] == "ablation":
+            assert f"COMPARE:CAE_VARIANT ({method})" in rows
+    assert "COMPARE:EXPORT_EMBEDDING (scgpt)" in rows
+    variants = task_files(folder, ".command.sh")["CAE_VARIANT"]
+    ablations = baselines.methods().query("environment == 'ablation'")
+    for options in filter(None, ablations["options"]):
+        assert len([script for script in variants if f" {options} " in script]) == 1
+    (inputs,) = task_files(folder, ".command.run")["BENCHMARK"]
+    assert "harmony.embedding.csv" not in inputs and "scvi.embedding.csv" in inputs
+    assert "mosaic.not_run.txt" in inputs and "no_transport.embedding.csv" in inputs
+
+
+def test_one_scgpt_trained_on_all_slices_embeds_what_there_is(switched):
+    folder, on = switched
+    if not on:
+        return
+    names = [row["process"] for row in trace(folder)]
+    assert (names.count("PRETRAIN_SCGPT"), names.count("SCGPT_EMBED")) == (1, 3 * len(SAMPLES))
+    assert not {"FIT_MOSAIC", "MOSAIC_EMBED"} & set(names)
+    assert (folder / "results/scgpt/args.json").is_file()
+    (inputs,) = task_files(folder, ".command.run")["PRETRAIN_SCGPT"]
+    assert all(f"{sample}.slice.h5ad" in inputs for sample in SAMPLES) and "reference" in inputs
+
+
+@pytest.fixture(scope="module", params=["24.10.5", "25.04.4-strict"])
+def parser(request):
+    """One engine of each parser."""
+    return ENGINES[request.param]
+
+
+def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path):
+    (tmp_path / "sheet.csv").write_text(
+        "sample,input,technology,organism,spatial_unit_um\n"
+        "a,none.h5ad,Xenium,mouse,1\n"
+        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1\n"
+        f"b,{ROOT}/assets/demo/xenium.h5ad,,mouse,1\n"
+    )
+    run = nextflow(
+        "--input", "sheet.csv", "--reference", ROOT / "assets/demo/reference.h5ad",
+        "--outdir", "results", cwd=tmp_path, engine=parser,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "'a' is the name of line 2 too" in run.stdout
+    for words in ("none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample"):
+        assert words in run.stdout, run.stdout
+    assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))
+
+
+def test_all_faults_of_the_parameters_are_listed_with_what_is_right(parser, tmp_path):
+    run = nextflow(
+        "-profile", "test", "--neighbours", 30, "--metric", "taxicab", "--n_pcs", 2.5, "--seed",
+        "--umap", "maybe", "--report_title", "--max_cells", 99, "--pretrain_scgpt",
+        "--scgpt_checkpoint", tmp_path, "--benchmark", "--baselines", "pca,harmonie",
+        cwd=tmp_path, engine=parser,
+    )  # fmt: skip
+    assert run.returncode != 0
+    for words in (
+        "9 faults", "--neighbours: no such parameter; did you mean --neighbors?",
+        "--metric taxicab: not one of cosine, euclidean", "--n_pcs 2.5: not a whole number",
+        "--seed true: it needs a value", "--umap maybe: not true or false",
+        "--report_title true: it needs a value", "--max_cells 99: less than 100",
+        "--pretrain_scgpt: given with --scgpt_checkpoint",
+        "--baselines harmonie: no such method; there are pca", "did you mean harmony?",
+    ):  # fmt: skip
+        assert words in run.stdout, run.stdout
+    assert not list(tmp_path.glob("work/*/*/.command.sh"))
+
+
+def test_help_lists_the_parameters(parser, tmp_path):
+    run = nextflow("--help", cwd=tmp_path, engine=parser)
+    assert run.returncode == 0
+    for name in ("--input", "--reference", "--scgpt_checkpoint", "--lambda_bc"):
+        assert name in run.stdout
+    if parser is not ENGINES["25.04.4-strict"]:  # its configuration does not see the command line
+        assert not (tmp_path / "results").exists()
