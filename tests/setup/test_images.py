@@ -12,6 +12,7 @@ ENGINE = """\
 # docker or podman, by its name; the digest is made of the image's name
 echo "$*" >> "$(dirname "$0")/calls"
 if [ "$1" = push ]; then
+    [[ "$*" != *broken.example/nf-lloki-bench* ]] || exit 125
     digest=sha256:$(printf %s "${@: -1}" | sha256sum | cut -d' ' -f1)
     case $0 in
         */podman) printf %s "$digest" > "$3" ;;
@@ -63,6 +64,13 @@ def test_the_table_has_the_digest_of_every_image_pushed_and_of_this_registry_alo
 
     _, _, rows = images("--push", "ghcr.io/others", "core")
     assert [(row["image"], row["registry"]) for row in rows] == [("core", "ghcr.io/others")]
+
+
+def test_an_image_that_cannot_be_pushed_ends_the_work_and_has_no_row(images):
+    done, _, rows = images("--push", "broken.example", "core", "bench", "harmony")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: bench: not pushed to broken.example"
+    assert [row["image"] for row in rows] == ["core"]
 
 
 @pytest.mark.parametrize("wrong", [["--push"], ["--pull", "x"], ["nothing"]])
