@@ -18,7 +18,8 @@ def entries(String stage, item) {
 /** An entry: slice (none: of all slices), stage, address of the file. */
 def entry(String stage, String name) {
     def slice = is_of_a_slice(stage, name) ? name.tokenize('.')[0] : null
-    return [slice: slice, stage: stage, file: "${file(params.outdir).toUriString()}/${place(slice, name)}".toString()]
+    def folder = file(params.outdir).toUriString().replaceAll('/+$', '')
+    return [slice: slice, stage: stage, file: "${folder}/${place(slice, name)}".toString()]
 }
 
 // What follows says of files what conf/modules.config does with them.

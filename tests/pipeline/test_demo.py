@@ -21,11 +21,9 @@ def test_the_demo_gives_all_results(demo):
         assert (results / name).stat().st_size > 0, name
     for sample in SAMPLES:
         assert (results / "slices" / sample / f"{sample}.slice.h5ad").is_file()
-        for stage in ("slice", "graph", "targets", "imputed", "imputed.graph", "denoised", "fp",
-                      "lloki"):  # fmt: skip
-            record = json.loads(
-                (results / "slices" / sample / f"{sample}.{stage}.json").read_text()
-            )
+        for name in ("slice", "graph", "targets", "imputed", "imputed.graph", "denoised", "fp",
+                     "lloki"):  # fmt: skip
+            record = json.loads((results / "slices" / sample / f"{sample}.{name}.json").read_text())
             assert record["sample"] == sample and record["seconds"] > 0
 
 
