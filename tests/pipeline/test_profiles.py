@@ -29,6 +29,7 @@ params {
     config_profile_url         = 'https://site.example'
     max_cpus                   = 3
     max_memory                 = 370.GB
+    igenomes_base              = '/genomes' // for other pipelines
 }
 process {
     executor = 'slurm'
@@ -124,7 +125,7 @@ def test_images_by_digest(with_parameter, tmp_path):
 
 
 def test_the_pipeline_starts_with_an_institution_at_an_address(institution, tmp_path):
-    """What such profiles set about themselves are no unknown parameters."""
+    """What such profiles set about themselves, and for other pipelines, is no fault."""
     handler = partial(SimpleHTTPRequestHandler, directory=institution)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -134,6 +135,16 @@ def test_the_pipeline_starts_with_an_institution_at_an_address(institution, tmp_
         )  # fmt: skip
         server.shutdown()
     assert run.returncode == 0, run.stdout
+
+
+def test_what_the_user_wrote_is_a_fault_with_an_institution_too(institution, tmp_path):
+    run = nextflow(
+        "-preview", "-profile", "test,the_site", "--custom_config_base", institution,
+        "--neighbours", 20, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "a fault in the parameters" in run.stdout and "--igenomes_base" not in run.stdout
+    assert "--neighbours: no such parameter; did you mean --neighbors?" in run.stdout
 
 
 def test_no_institution_is_asked_unless_given(tmp_path):
