@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Time and memory of reading what instruments write, beside whole tables by pandas.
+"""Time and memory of reading what instruments write, beside pandas (whole tables) and scanpy.
 
 Made up, in a temporary folder: a slide of CosMx in the form of AtoMx (exprMat as plain text, and
-gzipped) and a region of MERSCOPE. About 7 % of the counts are not zero; 2,000 rows of counts come
-again and again. Each reader is a process of its own. Its seconds do not count the imports, its
-peak memory does; `counts` is the sum of the matrix that it gives, controls left out.
+gzipped), a region of MERSCOPE and a Xenium bundle. Of the tables about 7 % of the counts are not
+zero, and 2,000 rows come again and again; cells of Xenium hold 140 values each. Each reader is a
+process of its own. Its seconds do not count the imports, its peak memory does; `counts` is the sum
+of the matrix that it gives, controls left out.
 """
 
 import gzip
@@ -27,8 +28,9 @@ ROWS, CONTROLS, PER_FOV = 2000, 20, 500
 @click.command()
 @click.option("--cosmx", default="50000x1000", show_default=True, help="CELLSxGENES.")
 @click.option("--merscope", default="100000x500", show_default=True, help="CELLSxGENES.")
+@click.option("--xenium", default="300000x5000", show_default=True, help="CELLSxGENES.")
 @click.option("--one", nargs=2, hidden=True, help="A reader and a folder: what each process does.")
-def main(cosmx, merscope, one) -> None:
+def main(cosmx, merscope, xenium, one) -> None:
     """Print a row for each folder and reader."""
     if one:
         print(json.dumps(measure(*one)))
@@ -39,7 +41,7 @@ def main(cosmx, merscope, one) -> None:
         "CosMx": (write_cosmx, cosmx, ("lloki cosmx", "pandas cosmx")),
         "CosMx, gzip": (write_cosmx_gz, cosmx, ("lloki cosmx", "pandas cosmx")),
         "MERSCOPE": (write_merscope, merscope, ("lloki merscope", "pandas merscope")),
-        # Xenium: a writer `write_xenium`, a size, and its readers in READERS
+        "Xenium": (write_xenium, xenium, ("lloki xenium", "scanpy xenium")),
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), *map(int, size.split("x")))
@@ -114,10 +116,30 @@ def pandas_merscope():
     return read
 
 
+def lloki_xenium():
+    from lloki.slices import xenium
+
+    return lambda folder: xenium.read(folder).data.X
+
+
+def scanpy_xenium():
+    """The matrix by scanpy, genes alone, with the table of cells by pandas."""
+    import pandas as pd
+    import scanpy
+
+    def read(folder):
+        data = scanpy.read_10x_h5(folder / "cell_feature_matrix.h5", gex_only=True)
+        cells = pd.read_csv(folder / "cells.csv.gz", dtype={"cell_id": str}).set_index("cell_id")
+        data.obsm["spatial"] = cells.loc[data.obs_names, ["x_centroid", "y_centroid"]].to_numpy()
+        return data.X
+
+    return read
+
+
 READERS = {
     "lloki cosmx": lloki_cosmx, "pandas cosmx": pandas_cosmx,
     "lloki merscope": lloki_merscope, "pandas merscope": pandas_merscope,
-    # "lloki xenium": ..., "scanpy xenium": ...
+    "lloki xenium": lloki_xenium, "scanpy xenium": scanpy_xenium,
 }  # fmt: skip
 
 
@@ -165,6 +187,37 @@ def write_merscope(folder: Path, cells: int, genes: int) -> None:
         for i, (x, y) in reversed(list(enumerate(places))):
             box = f"{x - 5},{y - 5},{x + 5},{y + 5}"
             file.write(f"{first + i},{i // 99},{700 + x},{x},{y},{box},0.98\n")
+
+
+def write_xenium(folder: Path, cells: int, genes: int, a_cell: int = 140) -> None:
+    """A bundle whose cells hold `a_cell` values each, of genes and a fifth as many controls."""
+    import h5py
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    features = genes + genes // 5
+    columns = np.sort(rng.integers(0, features, (cells, a_cell), dtype=np.int32), axis=1)
+    ids = np.array([f"{i:08x}-1" for i in range(cells)], "S")
+    kinds = ["Gene Expression"] * genes + ["Negative Control Probe"] * (features - genes)
+    with h5py.File(folder / "cell_feature_matrix.h5", "w") as file:
+        packed = {"compression": "gzip", "compression_opts": 4, "chunks": (80_000,)}
+        file.create_dataset("matrix/indices", data=columns.ravel().astype(np.int64), **packed)
+        ones = rng.poisson(0.4, columns.size).astype(np.int32) + 1
+        file.create_dataset("matrix/data", data=ones, **packed)
+        file["matrix/indptr"] = np.arange(0, columns.size + 1, a_cell, dtype=np.int64)
+        file["matrix/shape"] = np.array([features, cells], dtype=np.int32)
+        file["matrix/barcodes"] = ids
+        for key in ("id", "name"):
+            file[f"matrix/features/{key}"] = np.array([f"Gene{i}" for i in range(features)], "S")
+        file["matrix/features/feature_type"] = np.array(kinds, "S")
+        file["matrix/features/genome"] = np.array(["GRCh38"] * features, "S")
+    table = pd.DataFrame({
+        "cell_id": ids.astype(str), "x_centroid": rng.uniform(0, 9e3, cells).round(3),
+        "y_centroid": rng.uniform(0, 9e3, cells).round(3),
+        "transcript_counts": np.where(columns < genes, ones.reshape(columns.shape), 0).sum(axis=1),
+        "cell_area": 50.0, "nucleus_area": 20.0,
+    })  # fmt: skip
+    table.to_csv(folder / "cells.csv.gz", index=False)
 
 
 if __name__ == "__main__":

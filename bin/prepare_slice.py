@@ -80,6 +80,7 @@ def main(
     if dropped:
         few = "no counts" if min_counts == 1 or normalized else f"fewer than {min_counts} counts"
         run.warn(f"{sample}: {dropped} of {chosen} cells have {few} and were dropped")
+    controls = detect.control_rates(source)
     hashes = {path.name: sha256(path) for path in source.files}
     run.report(
         sample=sample, technology=technology, panel=str(prepared.obs["panel"].iloc[0]),
@@ -88,7 +89,7 @@ def main(
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
         labelled={key: int(prepared.obs[key].notna().sum()) if key in prepared.obs else 0
                   for key in label_key}, columns=columns,
-        controls=detect.control_rates(source), **source.facts, files=hashes,
+        controls=controls, control_rate=detect.control_rate(controls), **source.facts, files=hashes,
         input_sha256=sha256_of(hashes),
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),
     )  # fmt: skip

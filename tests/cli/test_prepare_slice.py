@@ -241,6 +241,7 @@ def test_an_instruments_folder_is_read_as_it_is(demo, tmp_path, out):
     assert record["controls"]["Blank"]["counts"] == demo.n_obs
     rate = demo.n_obs / (totals.sum() / demo.n_vars)
     assert record["controls"]["Blank"]["rate"] == pytest.approx(rate)
+    assert record["control_rate"] == pytest.approx(rate)
     assert set(record["files"]) == {"cell_by_gene.csv", "cell_metadata.csv"}
     assert "Blank-1" not in data.var_names and data.obs["control_counts"].eq(1).all()
     places = dict(zip(ids, demo.obsm["spatial"], strict=True))

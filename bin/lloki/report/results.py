@@ -27,6 +27,7 @@ def slices(material: Material) -> Section:
             "cells": len(cells),
             "dropped": material.figure(sample, "cells_dropped", "prepare_slice"),
             "genes": material.figure(sample, "genes", "prepare_slice"),
+            "controls": material.figure(sample, "control_rate", "prepare_slice"),
             "shared": material.figure(sample, "genes_shared", "ot_sparsity"),
             "found": material.figure(sample, "genes_found", "mosaic_embed", "scgpt_embed"),
             "nonzero": material.figure(sample, "nonzero_fraction", "prepare_slice"),
@@ -34,6 +35,7 @@ def slices(material: Material) -> Section:
     columns = {
         "technology": ("Technology", None), "panel": ("Panel", None), "cells": ("Cells", "{:,.0f}"),
         "dropped": ("Dropped", "{:,.0f}"), "genes": ("Genes", "{:,.0f}"),
+        "controls": ("Controls", "{:.3f}"),
         "shared": ("In reference", "{:,.0f}"),
         "found": ("In model", "{:,.0f}"),
         "nonzero": ("Nonzero", "{:.2f}"),
@@ -53,8 +55,9 @@ def slices(material: Material) -> Section:
     return Section(
         "slices",
         "Slices",
-        "What went in. Dropped: cells without any count. In reference, in model: genes of the "
-        "panel that the reference holds, and that the embedder knows. Nonzero: share of values.",
+        "What went in. Dropped: cells of too few counts. Controls: counts of a control feature as "
+        "a share of those of a gene. In reference, in model: genes of the panel that the reference "
+        "holds, and that the embedder knows. Nonzero: share of values.",
         known,
         "table",
         options,

@@ -69,6 +69,11 @@ def check_matrix(matrix: object, where: object) -> sp.csr_matrix:
     return matrix
 
 
+def totals(matrix: sp.csr_matrix) -> np.ndarray:
+    """Sums of the rows of float32 counts, exact up to 2^24, without a copy of the matrix."""
+    return matrix @ np.ones(matrix.shape[1], dtype=np.float32)
+
+
 def check_coordinates(coordinates: object, where: object) -> np.ndarray:
     """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite."""
     if coordinates is None:

@@ -158,6 +158,14 @@ def doubts(source: Source, technology: str) -> list[str]:
     return []
 
 
+def control_rate(rates: dict[str, dict[str, float]]) -> float | None:
+    """What `control_rates` gives for all controls together (None: there are none); no proteins."""
+    controls = [found for kind, found in rates.items() if kind != "Protein Expression"]
+    known = [found for found in controls if found["rate"] is not None]
+    features = sum(found["features"] for found in known)
+    return sum(found["rate"] * found["features"] for found in known) / features if known else None
+
+
 def control_rates(source: Source) -> dict[str, dict[str, float]]:
     """Controls by class, with their counts a feature as a share of the genes' counts a feature."""
     if not source.controls:

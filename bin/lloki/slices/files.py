@@ -19,6 +19,7 @@ from lloki.slices.checks import (
     check_matrix,
     check_names,
     check_sparse,
+    totals,
 )
 from lloki.slices.genes import match_keys
 from lloki.support.errors import InputError
@@ -142,7 +143,7 @@ def prepare(
     if not filled.any():
         raise InputError(where, "no cell has any count", "check the file")
     if min_counts > 1 and not normalized:
-        filled = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel() >= min_counts
+        filled = totals(matrix) >= min_counts
         if not filled.any():
             fact = f"no cell has {min_counts} counts or more"
             raise InputError(where, fact, "lower --min-counts, or leave this slice out")

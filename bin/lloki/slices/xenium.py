@@ -20,6 +20,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from lloki.slices import hdf5
+from lloki.slices.checks import totals
 from lloki.slices.source import Source
 from lloki.support.errors import COPY_AGAIN, InputError
 
@@ -79,8 +80,7 @@ def read_files(matrix: Path, cells: Path, experiment: Path | None = None) -> Sou
     data = ad.AnnData(counts, obs=obs, var=_genes(features, warnings))
     data.obsm["spatial"] = table[["x_centroid", "y_centroid"]].to_numpy(np.float64)
     if "transcript_counts" in obs:
-        totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-        differ = float((totals != obs["transcript_counts"].to_numpy(np.float64)).mean())
+        differ = float((totals(counts) != obs["transcript_counts"].to_numpy(np.float64)).mean())
         if differ > DISAGREE:
             warnings.append(
                 f"transcript_counts of {cells.name} differ from the matrix in {differ:.0%} of the "
@@ -200,7 +200,8 @@ class _Sift:
 
     def result(self) -> tuple:
         """Features that are genes, counts (CSR), controls by class, control counts by cell."""
-        pointers = np.concatenate([[0], np.cumsum(self.counts)])
+        size = np.int32 if self.used < 1 << 31 else np.int64  # that of the columns: no copy
+        pointers = np.concatenate([[0], np.cumsum(self.counts)]).astype(size)
         shape = len(self.counts), int(self.genes.sum())
         values, columns = self.values[: self.used], self.columns[: self.used]
         counts = sp.csr_matrix((values, columns, pointers), shape=shape)
