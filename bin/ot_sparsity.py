@@ -36,6 +36,9 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
 
     data = files.read_expression(input)
     atlas = files.read_reference(reference)
+    taken = atlas.uns.get("lloki_reference", {"values": "as a stage wrote it", "genes": ""})
+    if "never logged" in taken["values"] or "added up" in taken["genes"]:
+        run.warn(f"{reference}: taken are {taken['values']}, genes {taken['genes']}")
     _, columns = genes.shared(data.var_names, atlas.var_names)
     if len(columns) < min_shared_genes:
         raise InputError(
@@ -59,6 +62,8 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
         genes_shared=len(columns),
         reference=str(reference),
         reference_sha256=sha256(reference),
+        reference_values=taken["values"],
+        reference_names=taken["genes"],
         reference_cells=atlas.n_obs,
         cells_above_target=int((held > limits).sum()),
         quantiles=list(sparsity.QUANTILES),

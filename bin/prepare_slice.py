@@ -39,16 +39,23 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
     default="median",
     help="Counts are scaled to the median total and log-transformed, or divided by their maximum.",
 )
-@click.option("--normalized", is_flag=True, help="X is log-normalised already: take it as it is.")
+@click.option("--normalized/--no-normalized", help="X is log-normalised already: take it as it is.")
+@click.option("--counts-layer", help="Where raw counts are: a layer, X or raw.  [default: they are "
+              "looked for]")  # fmt: skip
+@click.option("--fractional-counts", is_flag=True, help="Counts may be parts of counts (proseg, "
+              "SoupX, Baysor).")  # fmt: skip
+@click.option("--keep-controls", is_flag=True, help="Of an h5ad, store or tables: control features "
+              "stay among the genes.")  # fmt: skip
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
 def main(
     run: Run, input, form, region, fov, coordinates, cells, output, sample, technology, panel,
-    organism, spatial_unit_um, scaling, normalized, min_counts, label_key,
+    organism, spatial_unit_um, scaling, normalized, counts_layer, fractional_counts, keep_controls,
+    min_counts, label_key,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
-    from lloki.slices import detect, files
+    from lloki.slices import detect, evidence, files
 
     if ":" in sample or "/" in sample:
         raise InputError(f"--sample {sample}", "a name may not hold ':' or '/'", "choose another")
@@ -60,6 +67,10 @@ def main(
     source = detect.read(
         Path(input), form, region, fov, Path(coordinates) if coordinates else None, spatial_unit_um
     )
+    source = evidence.sift(
+        source, input, layer=counts_layer, normalized=normalized, fractional=fractional_counts,
+        keep_controls=keep_controls,
+    )  # fmt: skip
     for warning in [*source.warnings, *detect.doubts(source, technology)]:
         run.warn(f"{sample}: {warning}")
     read = source.data.n_obs
@@ -74,7 +85,8 @@ def main(
     prepared = files.prepare(
         data, input, sample=sample, technology=technology, panel=panel, organism=organism,
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
-        min_counts=min_counts, format=source.format, unit_from=source.unit_from,
+        min_counts=min_counts, fractional=fractional_counts, format=source.format,
+        unit_from=source.unit_from,
     )  # fmt: skip
     dropped = chosen - prepared.n_obs
     if dropped:

@@ -27,11 +27,13 @@ process PREPARE_SLICE {
         '--region': meta.region,
         '--fov': meta.fov,
         '--cells': cells ?: null,
+        '--counts-layer': meta.counts_layer,
+        '--normalized/--no-normalized': meta.normalized,
     )
     """
     ${prologue(task.cpus, settings)}
-    prepare_slice.py --input ${meta.folder ? 'input' : input} --sample ${meta.id} ${described} \\
-        --output ${meta.id}.slice.h5ad ${settings.options} ${task.ext.args ?: ''}
+    prepare_slice.py --input ${meta.folder ? 'input' : input} --sample ${meta.id} \\
+        --output ${meta.id}.slice.h5ad ${settings.options} ${described} ${task.ext.args ?: ''}
     versions.py "${task.process}" ${meta.id}.slice.json > versions.yml
     """
 

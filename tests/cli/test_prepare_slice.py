@@ -260,6 +260,34 @@ def test_a_slice_without_the_labels_goes_through_and_that_is_said(out):
     assert "no column 'kind'" in said and "cell_type_coarse" in said and "not labelled" in said
 
 
+def test_columns_of_the_user_stay_under_another_name(small, tmp_path, out):
+    small.obs["sample"], small.obs["technology"] = [f"donor{i % 2}" for i in range(40)], "osmFISH"
+    data = prepared(saved(small, tmp_path / "a.h5ad"), out)
+    assert (data.obs["sample"] == "one").all()
+    assert set(data.obs["sample_given"].astype(str)) == {"donor0", "donor1"}
+    assert "technology_given" not in data.obs
+
+
+def test_the_place_of_the_counts_can_be_said(small, tmp_path, out):
+    small.layers["mine"] = small.X.copy()
+    small.X = small.X.log1p()
+    path = saved(small, tmp_path / "a.h5ad")
+    refused(call(path, out), "no raw counts", "log-normalised")
+    refused(call(path, out, "--counts-layer", "other"), "no layer 'other'", "mine")
+    data = prepared(path, out, "--counts-layer", "mine")
+    np.testing.assert_array_equal(data.layers["counts"].toarray(), small.layers["mine"].toarray())
+    assert json.loads(out.with_name("one.slice.json").read_text())["values"] == "layers['mine']"
+    small.layers["mine"].data *= 0.7
+    path = saved(small, tmp_path / "a.h5ad")
+    refused(call(path, out, "--counts-layer", "mine"), "not whole", "--fractional-counts")
+    data = prepared(path, out, "--counts-layer", "mine", "--fractional-counts")
+    assert not files_are_whole(data)
+
+
+def files_are_whole(data):
+    return (data.layers["counts"].data == np.rint(data.layers["counts"].data)).all()
+
+
 def test_a_lasso_of_the_viewer_chooses_cells(demo, tmp_path, out):
     ids = [f"c{i}" for i in range(demo.n_obs)]
     write_merscope(tmp_path / "run", demo, ids)

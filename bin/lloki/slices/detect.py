@@ -90,7 +90,8 @@ def _read(path: Path, form: str, region, fov, coordinates, unit_um: float | None
         return stores.read(path, region)
     if form == "tables":
         pair = (path, coordinates) if coordinates else _pair(path)
-        return Source(tables.read_tables(*pair), form, [Path(p) for p in pair])
+        data, warnings = tables.read_tables(*pair)
+        return Source(data, form, [Path(p) for p in pair], warnings=warnings)
     return Source(files.read_h5ad(path), form, [path])
 
 
@@ -172,6 +173,7 @@ def control_rates(source: Source) -> dict[str, dict[str, float]]:
         return {}
     genes = float(source.data.X.sum()) / max(source.data.n_vars, 1)
     return {
-        kind: {**found, "rate": found["counts"] / found["features"] / genes if genes else None}
+        kind: {**found, "rate": None if not genes or found["counts"] is None
+               else found["counts"] / found["features"] / genes}
         for kind, found in source.controls.items()
-    }
+    }  # fmt: skip

@@ -9,9 +9,10 @@ from pathlib import Path
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
-from lloki.slices import hdf5
+from lloki.slices import evidence, hdf5
 from lloki.slices.checks import (
     check_columns,
     check_coordinates,
@@ -21,7 +22,7 @@ from lloki.slices.checks import (
     check_sparse,
     totals,
 )
-from lloki.slices.genes import match_keys
+from lloki.slices.genes import by_symbol, match_keys
 from lloki.support.errors import InputError
 
 ANNDATA = "AnnData file"
@@ -120,6 +121,7 @@ def prepare(
     scaling: str = "median",
     normalized: bool = False,
     min_counts: int = 1,
+    fractional: bool = False,
     **notes: object,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
@@ -127,13 +129,14 @@ def prepare(
     Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
     slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
     `normalized` X is taken as it is. Cells of fewer than `min_counts` counts (and of none) are
-    dropped. `notes` are kept with the decisions. InputError if values are not counts (without
-    `normalized`) or no cell is left.
+    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. The user's
+    columns `sample`, `technology` and `panel` stay as `sample_given` and so on. InputError if
+    values are not counts (without `normalized`) or no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
     matrix = check_matrix(data.X if source == "X" else data.layers["counts"], where)
-    if not normalized and not is_counts(matrix):
+    if not normalized and not fractional and not is_counts(matrix):
         raise InputError(
             where,
             f"{source} holds values that are not whole counts",
@@ -150,10 +153,11 @@ def prepare(
     matrix = matrix[filled]
     obs = data.obs.loc[filled].copy()
     obs.index = f"{sample}:" + obs.index.astype(str)
-    obs["sample"], obs["technology"] = sample, technology
-    obs["panel"] = panel or panel_name(technology, data.var_names)
-    for column in ("sample", "technology", "panel"):
-        obs[column] = obs[column].astype("category")
+    panel = panel or panel_name(technology, data.var_names)
+    for column, value in (("sample", sample), ("technology", technology), ("panel", panel)):
+        if column in obs and (obs[column].astype(str) != value).any():
+            obs[f"{column}_given"] = obs[column]  # the user's own column of this name
+        obs[column] = pd.Categorical([value] * len(obs))
     prepared = ad.AnnData(
         matrix if normalized else NORMALISE[scaling](matrix),
         obs=obs,
@@ -177,11 +181,19 @@ def prepare(
 
 
 def read_reference(path: str | Path) -> ad.AnnData:
-    """Read an scRNA-seq reference; X becomes log-normalised (raw counts are recognised as such).
+    """Read an scRNA-seq reference; X becomes log-normalised, genes are called by their symbols.
 
-    Cells without any count are dropped.
+    What there is of counts is found and used (`evidence.reference_values`); a file of an earlier
+    stage is taken as it is. Cells without any count are dropped. uns['lloki_reference'] says what
+    was taken, and which names were added up.
     """
-    data = read_expression(path)
+    data = read_h5ad(path)
+    if "prepare_slice" not in data.uns.get("lloki", {}):
+        matrix, var, taken = evidence.reference_values(data, path)
+        var, matrix, renamed = by_symbol(var, matrix)
+        data = ad.AnnData(matrix, obs=data.obs, var=pd.DataFrame(index=var))
+        data.uns["lloki_reference"] = {"values": taken, "genes": renamed}
+    data.X = check_matrix(data.X, path)
     filled = np.diff(data.X.indptr) > 0
     if not filled.any():
         raise InputError(path, "no cell has any count", "check the file")

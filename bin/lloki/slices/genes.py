@@ -130,6 +130,35 @@ def check_symbols(names: Collection[str], where: object) -> None:
         raise InputError(where, fact, "put gene symbols into var_names and prepare it again")
 
 
+SYMBOLS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol", "gene_short_name")
+
+
+def by_symbol(var: pd.DataFrame, matrix: sp.csr_matrix) -> tuple[pd.Index, sp.csr_matrix, str]:
+    """Genes by symbol: names (G), the matrix in their columns (n × G CSR), what was done, in words.
+
+    Ensembl ids give way to the symbols in a column of var (CELLxGENE's and 10x's names), where
+    there is one; columns of one name are added up.
+    """
+    names, said = pd.Index(var.index).astype(str), "as they came"
+    if ensembl_share(names) > 0.5:
+        column = next((name for name in SYMBOLS if name in var), None)
+        if column is not None:
+            known = var[column].astype(object).where(var[column].notna(), "").astype(str)
+            names = pd.Index(np.where(known.str.strip() == "", names, known))
+            said = f"symbols of var[{column!r}] for Ensembl ids"
+    if names.is_unique:
+        return names, matrix, said
+    unique, place = np.unique(names, return_inverse=True)
+    first = np.sort(np.unique(place, return_index=True)[1])
+    rank = np.empty(len(unique), dtype=np.int64)
+    rank[place[first]] = np.arange(len(first))
+    width = len(first)
+    sums = sp.csr_matrix((np.ones(len(names), np.float32), (np.arange(len(names)), rank[place])),
+                         shape=(len(names), width))  # fmt: skip
+    added = len(names) - width
+    return names[first], sp.csr_matrix(matrix @ sums), f"{said}; {added} of a name again added up"
+
+
 def collect_columns(matrix: sp.csr_matrix, match: Match) -> sp.csr_matrix:
     """Cells × the symbols found (order of `match.found`); columns of one symbol are added up."""
     place = {symbol: i for i, symbol in enumerate(match.found)}

@@ -16,11 +16,15 @@ ROOTS = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}  # one of them is at t
 
 def store_format(path: Path) -> str | None:
     """`anndata`, `spatialdata`, or None for a folder that is no store of either."""
-    if not any((path / name).exists() for name in ROOTS):
-        return None
-    if (path / "tables").is_dir():
-        return "spatialdata"
-    return "anndata" if (path / "obs").is_dir() else None
+    if _is_store(path):
+        return "spatialdata" if (path / "tables").is_dir() else "anndata"
+    tables = path / "tables"
+    return "spatialdata" if tables.is_dir() and any(map(_is_store, tables.iterdir())) else None
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a folder is a zarr group."""
+    return any((path / name).is_file() for name in ROOTS)
 
 
 def read(path: Path, table: str | None = None) -> Source:

@@ -1,0 +1,226 @@
+"""What a file holds is told by its values: the forms that people's files have, of the demo."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from lloki.slices import evidence, files
+from lloki.slices.source import Source
+from lloki.support.errors import InputError
+
+DEMO = Path(__file__).parents[3] / "assets/demo"
+
+
+@pytest.fixture(scope="module", params=["osmfish", "starmap", "xenium"])
+def slice_(request):
+    data = ad.read_h5ad(DEMO / f"{request.param}.h5ad")
+    data = data[np.asarray(data.X.sum(axis=1)).ravel() > 0].copy()
+    data.X = sp.csr_matrix(data.X, dtype=np.float32)
+    return data
+
+
+def forms(counts):
+    """A matrix of counts and what is usually made of it."""
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    linear = sp.csr_matrix(sp.diags_array(1e4 / totals) @ counts, dtype=np.float32)
+    median = sp.csr_matrix(sp.diags_array(np.median(totals) / totals) @ counts, dtype=np.float32)
+    dense = linear.log1p().toarray()
+    scaled = (dense - dense.mean(axis=0)) / (dense.std(axis=0) + 1e-9)
+    soup = counts.copy()
+    soup.data = soup.data * np.random.default_rng(0).uniform(0.7, 1, soup.nnz).astype(np.float32)
+    return {
+        "counts": counts, "linear": linear, "logged": linear.log1p(),
+        "logged median": median.log1p(), "fractional": soup,
+        "scaled": sp.csr_matrix(scaled.astype(np.float32)),
+    }  # fmt: skip
+
+
+def test_every_form_is_told_by_its_values(slice_):
+    for name, matrix in forms(slice_.X).items():
+        found = evidence.of(sp.csr_matrix(matrix))
+        assert found.kind == name.split()[0], (name, found)
+    assert evidence.of(slice_.X).why == f"whole numbers up to {slice_.X.max():.0f}"
+    assert "10,000" in evidence.of(forms(slice_.X)["linear"]).why
+
+
+def test_counts_are_found_wherever_they_are(slice_):
+    made = forms(slice_.X)
+    logged = ad.AnnData(made["logged"], obs=slice_.obs, var=slice_.var)
+    places = {"X": slice_.copy()}
+    for layer in ("counts", "raw_counts"):
+        places[f"layers['{layer}']"] = logged.copy()
+        places[f"layers['{layer}']"].layers[layer] = slice_.X.copy()
+    places["raw.X"] = logged[:, :10].copy()
+    places["raw.X"].raw = slice_
+    for place, data in places.items():
+        matrix, var, found = evidence.find_counts(data, "a")
+        assert found == place and list(var.index) == list(slice_.var_names)
+        assert (matrix != slice_.X).nnz == 0
+    # a layer that is called so and holds other values does not deceive
+    turned = slice_.copy()
+    turned.layers["counts"] = made["logged"]
+    assert evidence.find_counts(turned, "a")[2] == "X"
+
+
+def refused(function, *arguments, **more):
+    with pytest.raises(InputError) as error:
+        function(*arguments, **more)
+    return str(error.value)
+
+
+def test_what_is_none_is_refused_with_the_evidence(slice_):
+    made = forms(slice_.X)
+    for name, words in (
+        ("linear", ("never logged", "10,000", "give raw counts")),
+        ("logged", ("log-normalised", "--normalized")), ("scaled", ("negative values",)),
+        ("fractional", ("not whole counts", "--fractional-counts")),
+    ):  # fmt: skip
+        data = ad.AnnData(made[name], obs=slice_.obs, var=slice_.var)
+        said = refused(evidence.find_counts, data, "a.h5ad")
+        assert said.startswith("a.h5ad: no raw counts: X ") and all(w in said for w in words), said
+    data = ad.AnnData(made["fractional"], obs=slice_.obs, var=slice_.var)
+    assert evidence.find_counts(data, "a", fractional=True)[2] == "X"
+    assert "no layer 'mine'" in refused(evidence.find_counts, slice_, "a", "mine")
+    assert "no raw" in refused(evidence.find_counts, slice_, "a", "raw")
+
+
+def test_normalised_has_to_be_what_it_says(slice_):
+    made = forms(slice_.X)
+    for name, words in (("counts", "holds raw counts"), ("linear", "never logged")):
+        data = ad.AnnData(made[name], obs=slice_.obs, var=slice_.var)
+        assert words in refused(evidence.find_normalised, data, "a")
+    data = ad.AnnData(made["logged"], obs=slice_.obs, var=slice_.var)
+    assert evidence.find_normalised(data, "a")[2] == "X"
+
+
+CONTROL_NAMES = {
+    "negative control": ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_BCL2L15",
+                         "NegPrb7", "Negative03", "Negative-3"],
+    "blank": ["BLANK_0070", "Blank-12"],
+    "codeword without a gene": ["UnassignedCodeword_0012", "DeprecatedCodeword_0001"],
+    "system control": ["SystemControl12", "FalseCode3"],
+}  # fmt: skip
+
+
+def test_controls_are_told_by_type_or_by_name_and_genes_are_not():
+    genes = ["Gad1", "BLNK", "NEGR1", "Sst", "HLA-DQB1/2", "Negr1", "Intu", "Blank1a"]
+    names = [*genes, *(name for known in CONTROL_NAMES.values() for name in known)]
+    are, others = evidence.split_controls(pd.DataFrame(index=names))
+    assert [n for n, gene in zip(names, are, strict=True) if gene] == genes
+    found = {kind: [names[i] for i in columns] for kind, columns in others.items()}
+    assert found == {kind: known for kind, known in CONTROL_NAMES.items()}
+    typed = pd.DataFrame(
+        {"feature_types": ["Gene Expression", "Protein"]}, index=["BLANK_1", "CD3"]
+    )
+    are, others = evidence.split_controls(typed)
+    assert are.tolist() == [True, False] and list(others) == ["Protein"]
+
+
+def test_a_slice_is_sifted_of_its_controls_and_both_are_told(slice_):
+    names = CONTROL_NAMES["blank"]
+    more = sp.csr_matrix(np.ones((slice_.n_obs, len(names)), dtype=np.float32))
+    data = ad.AnnData(
+        sp.hstack([slice_.X, more], format="csr"), obs=slice_.obs,
+        var=pd.DataFrame(index=[*slice_.var_names, *names]),
+        obsm={"spatial": slice_.obsm["spatial"]},
+    )  # fmt: skip
+    found = evidence.sift(Source(data, "h5ad", []), "a")
+    assert list(found.data.var_names) == list(slice_.var_names)
+    assert found.controls == {"blank": {"features": 2, "counts": 2.0 * slice_.n_obs}}
+    assert (found.data.obs["control_counts"] == 2).all()
+    assert "2 blank" in " ".join(found.warnings)
+    kept = evidence.sift(Source(data, "h5ad", []), "a", keep_controls=True)
+    assert kept.data.n_vars == data.n_vars and "stay" in " ".join(kept.warnings)
+    only = refused(evidence.sift, Source(data[:, names].copy(), "h5ad", []), "a")
+    assert "no gene, only controls" in only
+
+
+def test_coordinates_are_found_by_name(slice_):
+    xy = np.asarray(slice_.obsm["spatial"])[:, :2].astype(float)
+
+    def sifted(**obsm):
+        data = slice_.copy()
+        del data.obsm["spatial"]
+        data.obsm.update(obsm)
+        return evidence.sift(Source(data, "h5ad", []), "a")
+
+    names = slice_.obs_names
+    turned = pd.DataFrame(xy[:, ::-1], index=names, columns=["y", "x"])
+    numbered = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "fov": 1}, index=names)
+    for given in (
+        {"spatial": xy}, {"X_spatial": xy}, {"spatial": turned}, {"spatial": numbered},
+        {"spatial3d": np.column_stack([xy, np.full(len(xy), 7.0)])},
+    ):  # fmt: skip
+        np.testing.assert_array_equal(sifted(**given).data.obsm["spatial"], xy)
+    bare = slice_.copy()
+    del bare.obsm["spatial"]
+    assert "obsm['spatial'] is missing" in refused(evidence.sift, Source(bare, "h5ad", []), "a")
+    bare.obs["x_centroid"], bare.obs["y_centroid"] = xy.T
+    found = evidence.sift(Source(bare, "h5ad", []), "a")
+    np.testing.assert_array_equal(found.data.obsm["spatial"], xy)
+    assert "coordinates are taken from obs x_centroid" in " ".join(found.warnings)
+
+
+def test_doubtful_places_are_warned_of_with_the_remedy():
+    grid = np.stack(np.meshgrid(np.arange(30), np.arange(30)), axis=-1).reshape(-1, 2) * 12.0
+    assert evidence.doubts_of_places(grid) == []
+    for factor in (0.05, 30):
+        (said,) = evidence.doubts_of_places(grid * factor)
+        assert "spatial_unit_um" in said
+    assert "one point" in evidence.doubts_of_places(np.zeros((50, 2)))[0]
+
+
+def ensembl(count):
+    return [f"ENSMUSG{i:011d}" for i in range(count)]
+
+
+def test_a_reference_in_any_form_gives_the_same(tmp_path, slice_):
+    made = forms(slice_.X)
+    files_ = {}
+    for name in ("counts", "linear", "logged"):
+        files_[name] = ad.AnnData(
+            made[name], obs=slice_.obs[[]], var=pd.DataFrame(index=slice_.var_names)
+        )
+    scaled = ad.AnnData(
+        made["scaled"], obs=slice_.obs[[]], var=pd.DataFrame(index=slice_.var_names)
+    )
+    scaled.raw = files_["logged"]
+    files_["scaled, raw logged"] = scaled
+    cut = files_["logged"][:, :12].copy()
+    cut.raw = files_["counts"]
+    files_["cut, raw counts"] = cut
+    cellxgene = files_["logged"].copy()
+    cellxgene.var["feature_name"] = pd.Categorical(slice_.var_names)
+    cellxgene.var.index = ensembl(slice_.n_vars)
+    cellxgene.raw = ad.AnnData(slice_.X, obs=slice_.obs[[]], var=cellxgene.var)
+    files_["CELLxGENE"] = cellxgene
+    read = {}
+    for name, data in files_.items():
+        data.write_h5ad(tmp_path / "a.h5ad")
+        read[name] = files.read_reference(tmp_path / "a.h5ad")
+        assert list(read[name].var_names) == list(slice_.var_names), name
+    for name in ("cut, raw counts", "CELLxGENE"):
+        np.testing.assert_allclose(read[name].X.toarray(), read["counts"].X.toarray(), rtol=1e-6)
+    for name in ("linear", "scaled, raw logged"):
+        np.testing.assert_allclose(read[name].X.toarray(), read["logged"].X.toarray(), rtol=1e-5)
+    assert "never logged" in read["linear"].uns["lloki_reference"]["values"]
+    assert "feature_name" in read["CELLxGENE"].uns["lloki_reference"]["genes"]
+    scaled.raw = None
+    scaled.write_h5ad(tmp_path / "a.h5ad")
+    assert "negative values" in refused(files.read_reference, tmp_path / "a.h5ad")
+
+
+def test_symbols_that_come_twice_are_added_up(tmp_path):
+    values = np.array([[1, 2, 4], [3, 0, 5]], dtype=np.float32)
+    var = pd.DataFrame({"gene_symbols": ["Gad1", "Sst", "Gad1"]}, index=ensembl(3))
+    data = ad.AnnData(sp.csr_matrix(values), obs=pd.DataFrame(index=["a", "b"]), var=var)
+    data.write_h5ad(tmp_path / "a.h5ad")
+    found = files.read_reference(tmp_path / "a.h5ad")
+    assert list(found.var_names) == ["Gad1", "Sst"]
+    assert "1 of a name again added up" in found.uns["lloki_reference"]["genes"]
+    expected = files.log_normalise(sp.csr_matrix(np.array([[5, 2], [8, 0]], dtype=np.float32)))
+    np.testing.assert_allclose(found.X.toarray(), expected.toarray())
