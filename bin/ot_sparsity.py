@@ -37,7 +37,8 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     data = files.read_expression(input)
     atlas = files.read_reference(reference)
     taken = atlas.uns.get("lloki_reference", {"values": "as a stage wrote it", "genes": ""})
-    if "never logged" in taken["values"] or "added up" in taken["genes"]:
+    doubtful = ("never logged", "parts of counts", "taken for logarithms", "added up")
+    if any(word in taken["values"] + taken["genes"] for word in doubtful):
         run.warn(f"{reference}: taken are {taken['values']}, genes {taken['genes']}")
     _, columns = genes.shared(data.var_names, atlas.var_names)
     if len(columns) < min_shared_genes:

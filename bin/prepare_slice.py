@@ -116,12 +116,14 @@ def _chosen(run: Run, data, path: str, sample: str):
     from lloki.slices.tables import first_column
 
     names = first_column(path)
-    ids = pd.Index(data.obs["cell_id"].astype(str)) if "cell_id" in data.obs else data.obs_names
+    own = pd.Index(data.obs["cell_id"].astype(str)) if "cell_id" in data.obs else data.obs_names
+    ids = own if own.is_unique and own.isin(names).any() else data.obs_names
+    names = names if names[0] in ids else names[1:] or names  # a header, or no header
     there = ids.isin(names)
     if not there.any():
         fact = f"none of its {len(names)} cells is in the slice ({names[0]!r}, not {ids[0]!r})"
         raise InputError(path, fact, "name cells as the instrument does")
-    lost = len(set(names)) - int(there.sum())
+    lost = len(set(names).difference(ids))
     if lost:
         run.warn(f"{sample}: {lost} of the cells that {path} names are not there")
     return data[there].copy()

@@ -20,8 +20,13 @@ def prologue(int cpus, Map settings) {
  */
 def memory_for(files, gigabytes = 2) {
     // Tables are read in parts: of a tenth of their bytes, since most of a dense table is zeros.
-    def bytes = [files].flatten().collect { path -> (path.size() as long).intdiv(path.name ==~ /.*\.(csv|tsv|txt)/ ? 10 : 1) }.sum()
+    def bytes = [files].flatten().collect { path -> size_of(path).intdiv(path.name ==~ /.*\.(csv|tsv|txt)/ ? 10 : 1) }.sum()
     return new nextflow.util.MemoryUnit((gigabytes * (1L << 30) as long) + 50 * bytes)
+}
+
+/** Bytes of a file, or of all files of a folder, such as a zarr store. */
+def size_of(path) {
+    return path.isDirectory() ? path.listFiles().collect { one -> size_of(one) }.sum(0L) as long : path.size() as long
 }
 
 /** Without containers: puts a baseline's own virtual environment on the PATH, where there is one. */

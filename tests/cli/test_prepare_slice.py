@@ -299,8 +299,11 @@ def test_a_lasso_of_the_viewer_chooses_cells(demo, tmp_path, out):
     assert any("1 of the cells" in line and "not there" in line for line in said)
     lasso.write_text("Cell ID\nx\n")
     refused(call(tmp_path / "run", out, "--cells", lasso), "lasso.csv", "none of its 1 cells")
-    lasso.write_text("#\nCell ID\n")
+    lasso.write_text("#\n")
     refused(call(tmp_path / "run", out, "--cells", lasso), "names no cells")
+    lasso.write_text("c3\tx\nc7\tx\n")  # no header
+    data = prepared(tmp_path / "run", out, "--cells", lasso, "--min-counts", "1")
+    assert sorted(data.obs["cell_id"]) == ["c3", "c7"]
 
 
 def test_a_format_that_does_not_fit_is_said(demo, tmp_path, out):

@@ -32,9 +32,9 @@ LOOKS = (
 def detect(path: Path) -> list[str]:
     """The forms (of FORMATS) that a file or folder has; none for one that is not known."""
     if path.is_file():
-        ends = {".h5ad": "h5ad", ".h5": "xenium"}
-        form = "tables" if TABLE.fullmatch(path.name) else ends.get(path.suffix, "h5ad")
-        return [form]
+        if TABLE.fullmatch(path.name):
+            return ["tables"]
+        return ["xenium", "h5ad"] if path.suffix.lower() == ".h5" else ["h5ad"]
     if store := stores.store_format(path):
         return [store]
     names = [child.name for child in path.iterdir()]
@@ -81,6 +81,9 @@ def _read(path: Path, form: str, region, fov, coordinates, unit_um: float | None
     if form == "xenium":
         if coordinates:
             return xenium.read_files(path, coordinates)
+        if path.is_file():
+            fact = "a matrix of Cell Ranger's form needs a table of cells"
+            raise InputError(path, fact, "add --coordinates cells.csv.gz, or give the whole folder")
         return xenium.read(path)
     if form == "merscope":
         return merscope.read(path, fov)
@@ -97,7 +100,7 @@ def _read(path: Path, form: str, region, fov, coordinates, unit_um: float | None
 
 def _chosen(path: Path, found: list[str], form: str | None) -> str:
     """The one form that is there; the one that is asked for, where it fits."""
-    if form is None and len(found) == 1:
+    if form is None and (len(found) == 1 or path.is_file()):
         return found[0]
     if not found:
         raise InputError(path, "it is of no form that is known", LOOKS)
@@ -141,7 +144,7 @@ def _pair(path: Path) -> tuple[Path, Path]:
     for name in ("counts", "coordinates"):
         matches = sorted(
             p for p in path.iterdir()
-            if p.name.split(".")[0] == name and TABLE.fullmatch(p.name)
+            if re.fullmatch(rf"{name}\.(csv|tsv|txt)(\.gz)?", p.name)
         )  # fmt: skip
         if len(matches) != 1:
             fact = f"the folder has {len(matches)} tables named {name}.csv or {name}.tsv"

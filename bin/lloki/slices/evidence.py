@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
 from lloki.slices.checks import check_coordinates, check_sparse, totals
-from lloki.slices.genes import by_symbol
+from lloki.slices.genes import SYMBOLS, by_symbol
 from lloki.slices.source import Source
 from lloki.support.errors import InputError
 
@@ -24,18 +24,23 @@ CELLS = 2000  # of a matrix, that are looked at
 SAME = 0.01  # spread of the cells' sums (relative) up to which they are one number
 MANY = 0.9  # share of different values in a cell, from which they are not made of small counts
 LOGGED = 20.0  # log1p of more counts than a cell has
-LAYERS = ("counts", "raw_counts", "raw", "X_counts", "umi", "spliced")
+WHOLE = 0.2  # share of whole numbers from which values are no logarithms
+LAYERS = ("counts", "raw_counts", "raw", "X_counts", "umi")
 NEAR, FAR = 2.0, 100.0  # micrometres between a cell and its nearest: less or more is doubted
 TYPES = ("feature_types", "feature_type")
+GENES = "Gene Expression"
+OPEN = ("h5ad", "anndata", "spatialdata", "tables")  # forms in which anything may stand
 CONTROLS = {  # class: names of its features, where nothing else tells (vendors' documents)
     "negative control": re.compile(
-        r"(NegControl|antisense_|Intergenic_|NegPrb\d|Negative[-_]?\d).*"
+        r"(NegControl|antisense[-_.]|Intergenic[-_.]|NegPrb\d|Negative[-_. ]?\d"
+        r"|Negative[-_. ]?Control).*", re.I
     ),
-    "blank": re.compile(r"blank[-_]?\d+", re.I),
-    "codeword without a gene": re.compile(r"(Unassigned|Deprecated)Codeword.*"),
-    "system control": re.compile(r"(SystemControl|FalseCode)[-_]?\d+"),
-}
-PLACES = ("spatial", "X_spatial", "spatial3d")  # keys of obsm
+    "blank": re.compile(r"blank[-_.]?\d+", re.I),
+    "codeword without a gene": re.compile(r"(Unassigned|Deprecated)[-_. ]?Codeword.*", re.I),
+    "system control": re.compile(r"(SystemControl|FalseCode)[-_.]?\d+", re.I),
+}  # fmt: skip
+WHOLE_SLIDE = ("global", "spatial_fov")  # keys of obsm beside one of each field of view by itself
+PLACES = (*WHOLE_SLIDE, "spatial", "X_spatial", "spatial3d")  # keys of obsm
 AXES = (  # columns of obs
     ("x_centroid", "y_centroid"), ("center_x", "center_y"),
     ("CenterX_global_px", "CenterY_global_px"), ("x_um", "y_um"), ("X_um", "Y_um"),
@@ -65,25 +70,31 @@ def of(matrix: sp.csr_matrix) -> Evidence:
         return Evidence("counts", f"whole numbers up to {high:.0f}")
     some = matrix[:: max(1, matrix.shape[0] // CELLS)].astype(np.float64)
     some = some[np.diff(some.indptr) > 0]
-    total = _one_sum(some)
-    if total and high > LOGGED:
-        return Evidence("linear", f"every cell adds up to {total:,.0f}")
-    if high <= LOGGED:
-        before = some.copy()
-        before.data = np.expm1(before.data)
-        if before := _one_sum(before):
-            return Evidence("logged", f"every cell adds up to {before:,.0f} before the logarithm")
-        if _varied(some) < MANY:
-            return Evidence("logged", f"values up to {high:.3g}, equal ones within cells")
+    before = some.copy()
+    before.data = np.expm1(np.minimum(some.data, LOGGED))
+    total, spread = _sums(some)
+    total_before, spread_before = _sums(before)
+    if high <= LOGGED and spread_before <= min(SAME, spread):
+        why = f"every cell adds up to {_short(total_before)} before the logarithm"
+        return Evidence("logged", why)
+    if spread <= SAME:
+        return Evidence("linear", f"every cell adds up to {_short(total)}")
+    whole = float((values == np.rint(values)).mean())
+    if high <= LOGGED and whole < WHOLE and _varied(some) < MANY:
+        return Evidence("logged", f"values up to {high:.3g}, equal ones within cells")
     part = float(values[values != np.rint(values)][0])
     return Evidence("fractional", f"values such as {part:.3g}, up to {high:.3g}")
 
 
-def _one_sum(matrix: sp.csr_matrix) -> float | None:
-    """What all cells add up to, where that is one number."""
+def _short(total: float) -> str:
+    return f"{total:,.0f}" if total >= 100 else f"{total:.3g}"
+
+
+def _sums(matrix: sp.csr_matrix) -> tuple[float, float]:
+    """What cells add up to in the mean, and how far they spread (relative; infinite for one)."""
     sums = np.asarray(matrix.sum(axis=1)).ravel()
-    mean = float(sums.mean())
-    return mean if len(sums) > 1 and sums.std() <= SAME * mean else None
+    mean = float(sums.mean()) if len(sums) else 0.0
+    return mean, float(sums.std() / mean) if len(sums) > 1 and mean else np.inf
 
 
 def _varied(matrix: sp.csr_matrix) -> float:
@@ -137,22 +148,31 @@ WORDS = {
 
 
 def _places(data: ad.AnnData, where: object, layer: str | None) -> dict[str, tuple]:
-    """Where counts may be, by name: matrix and var. X is there always."""
-    if layer is not None and layer not in ("X", "raw") and layer not in data.layers:
-        have = ", ".join(str(name) for name in data.layers if name is not None) or "none"
+    """Where counts may be, by name: matrix and var; empty ones are left out where there are others.
+
+    With a layer that is one place: the layer of that name, else X or raw.
+    """
+    layers = [str(name) for name in data.layers if name is not None]
+    raw = {} if data.raw is None else {"raw.X": (data.raw.X, data.raw.var)}
+    whole = {} if data.X is None else {"X": (data.X, data.var)}
+    if layer is None:
+        names = [name for name in LAYERS if name in layers]
+        found = {f"layers[{name!r}]": (data.layers[name], data.var) for name in names}
+        found |= whole | raw
+    elif layer in layers:
+        found = {f"layers[{layer!r}]": (data.layers[layer], data.var)}
+    elif layer in ("X", "raw"):
+        found = whole if layer == "X" else raw
+        if not found:
+            raise InputError(where, f"it has no {layer}", "leave the layer out, or name another")
+    else:
+        have = ", ".join(layers) or "none"
         raise InputError(where, f"there is no layer {layer!r}", f"it has: {have}")
-    if layer == "raw" and data.raw is None:
-        raise InputError(where, "it has no raw", "leave the layer out, or name another")
-    names = [name for name in LAYERS if name in data.layers] if layer is None else [layer]
-    found = {}
-    for name in names:
-        if name in data.layers:
-            found[f"layers[{name!r}]"] = _csr(data.layers[name], where), data.var
-    if layer in (None, "X"):
-        found["X"] = _csr(data.X, where), data.var
-    if layer in (None, "raw") and data.raw is not None:
-        found["raw.X"] = _csr(data.raw.X, where), data.raw.var
-    return found
+    found = {name: (_csr(matrix, where), var) for name, (matrix, var) in found.items()}
+    filled = {name: place for name, place in found.items() if place[0].nnz}
+    if not found:
+        raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
+    return filled or found
 
 
 def _csr(matrix: object, where: object) -> sp.csr_matrix:
@@ -160,20 +180,34 @@ def _csr(matrix: object, where: object) -> sp.csr_matrix:
         raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
     matrix = sp.csr_matrix(matrix, dtype=np.float32)
     check_sparse(matrix, where)
+    if not matrix.data.all():
+        matrix = matrix.copy()  # what was given stays as it is
+        matrix.eliminate_zeros()
     return matrix
 
 
 def find_normalised(data: ad.AnnData, where: object, layer: str | None = None) -> tuple:
     """The log-normalised values that --normalized promises, their var, where; else InputError."""
-    name = layer or "X"
-    ((place, (matrix, var)),) = _places(data, where, name).items()
+    if layer is None:
+        matrix, var, place = _csr(data.X, where), data.var, "X"
+    else:
+        ((place, (matrix, var)),) = _places(data, where, layer).items()
     found = of(matrix)
     if found.kind == "counts":
         raise InputError(where, f"{place} holds raw counts ({found.why})", "leave --normalized out")
-    if found.kind == "linear":
+    if found.kind == "linear" or (found.kind == "fractional" and matrix.data.max() > LOGGED):
         fact = f"{place} {WORDS['linear']} ({found.why})"
         raise InputError(where, fact, "give raw counts, or their log1p")
     return matrix, var, place
+
+
+REFERENCE = {  # what a reference is used by, the best first, and how that is said
+    "counts": "raw counts of {}",
+    "logged": "log-normalised values of {}",
+    "fractional counts": "parts of counts of {}",
+    "maybe logged": "values of {} as they are: too small for counts, taken for logarithms",
+    "linear": "{}, which was never logged, after log1p",
+}
 
 
 def reference_values(data: ad.AnnData, where: object) -> tuple[sp.csr_matrix, pd.DataFrame, str]:
@@ -182,23 +216,19 @@ def reference_values(data: ad.AnnData, where: object) -> tuple[sp.csr_matrix, pd
     The first is told from the second by `of`. Of several places the one with the most genes; what
     was normalised and never logged is logged. InputError that shows the evidence otherwise.
     """
-    try:
-        matrix, var, place = find_counts(data, where, widest=True)
-        return matrix, var, f"raw counts of {place}"
-    except InputError as error:
-        refusal = error
     places = sorted(_places(data, where, None).items(), key=lambda place: -place[1][0].shape[1])
-    for place, (matrix, var) in places:
-        if of(matrix).kind == "logged":
-            return matrix, var, f"log-normalised values of {place}"
-    for place, (matrix, var) in places:
-        if of(matrix).kind == "linear":
-            return (
-                sp.csr_matrix(matrix.log1p()),
-                var,
-                f"{place}, which was never logged, after log1p",
-            )
-    raise refusal
+    kinds = {place: of(matrix) for place, (matrix, _) in places}
+    for wanted, said in REFERENCE.items():
+        for place, (matrix, var) in places:
+            high = matrix.data.max(initial=0)
+            kind = kinds[place].kind
+            if kind == "fractional":  # logarithms of a part of the genes, or parts of counts
+                kind = "fractional counts" if high > LOGGED else "maybe logged"
+            if kind == wanted:
+                values = sp.csr_matrix(matrix.log1p()) if kind == "linear" else matrix
+                return values, var, said.format(place)
+    told = "; ".join(f"{name} {WORDS[found.kind]} ({found.why})" for name, found in kinds.items())
+    raise InputError(where, told, "give raw counts, or their log-normalised values")
 
 
 def split_controls(var: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -206,13 +236,20 @@ def split_controls(var: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]
 
     By a column of types where there is one (`feature_types`), else by the vendors' names.
     """
-    kinds = next((var[name].astype(str).to_numpy() for name in TYPES if name in var), None)
-    if kinds is not None and (kinds == "Gene Expression").any():
-        classes = np.where(kinds == "Gene Expression", "", kinds)
-    else:
-        classes = np.full(len(var), "", dtype=object)
-        for kind, names in CONTROLS.items():
-            classes[[names.fullmatch(str(name)) is not None for name in var.index]] = kind
+    kinds = next((var[name].astype(object) for name in TYPES if name in var), None)
+    classes = np.full(len(var), "", dtype=object)
+    if kinds is not None and (kinds == GENES).any():
+        other = kinds.notna().to_numpy() & (kinds != GENES).to_numpy()
+        classes[other] = kinds[other].astype(str)
+    if (classes == "").all():  # no types, or all of one: as files that were read and written again
+        names = [str(name) for name in var.index]
+        symbol = next((var[name].astype(str) for name in SYMBOLS if name in var), names)
+        for kind, known in CONTROLS.items():
+            hits = [
+                any(known.fullmatch(text) for text in pair)
+                for pair in zip(names, symbol, strict=True)
+            ]
+            classes[hits] = kind
     classes = classes.astype(str)
     others = {kind: np.flatnonzero(classes == kind) for kind in np.unique(classes[classes != ""])}
     return classes == "", others
@@ -283,6 +320,7 @@ def sift(
     `keep_controls`. What was chosen and what is doubted is in the facts and warnings.
     """
     data, warnings = source.data, list(source.warnings)
+    layer = layer if source.format in OPEN else None  # an instrument's files have none
     if normalized:
         matrix, var, place = find_normalised(data, where, layer)
     else:
@@ -290,7 +328,7 @@ def sift(
     if place != "X":
         warnings.append(f"counts are taken from {place}")
     obs, controls = data.obs.copy(), dict(source.controls)
-    genes, others = split_controls(var)
+    genes, others = split_controls(var) if source.format in OPEN else (None, {})
     if others and not keep_controls:
         for kind, columns in others.items():
             counts = None if normalized else float(matrix[:, columns].sum(dtype=np.float64))
@@ -304,7 +342,7 @@ def sift(
         matrix, var = matrix[:, np.flatnonzero(genes)], var[genes]
     elif others:
         warnings.append("control features stay among the genes (--keep-controls)")
-    if source.format in ("h5ad", "anndata", "spatialdata"):
+    if source.format in OPEN and source.format != "tables":
         names, matrix, said = by_symbol(var, matrix)
         if said != "as they came":
             warnings.append(f"genes: {said}")
@@ -314,6 +352,32 @@ def sift(
     kept.obsm["spatial"] = flat(check_coordinates(places, where))
     if at != "obsm['spatial']":
         warnings.append(f"coordinates are taken from {at}")
+    if "_px" in at and source.unit_from != "as given":
+        warnings.append(
+            f"{at} are pixels, taken for micrometres: set spatial_unit_um (CosMx: 0.12028)"
+        )
+    warnings += overlapping(obs, kept.obsm["spatial"])
     warnings += doubts_of_places(kept.obsm["spatial"] * source.unit_um)
     facts = {**source.facts, "values": place, "places": at}
     return replace(source, data=kept, controls=controls, facts=facts, warnings=warnings)
+
+
+def overlapping(obs: pd.DataFrame, places: np.ndarray) -> list[str]:
+    """A warning where the fields of view (a column `fov`) lie on one another.
+
+    Judged by the middles of the fields: two within a tenth of a field's extent are one place.
+    """
+    if "fov" not in obs or not 1 < obs["fov"].nunique() < len(obs) / 5:
+        return []
+    table = pd.DataFrame(places[:, :2], columns=["x", "y"]).groupby(
+        obs["fov"].astype(str).to_numpy()
+    )
+    middles, extents = (table.max() + table.min()) / 2, table.max() - table.min()
+    reach = 0.1 * float(extents.to_numpy().max(axis=1).mean())
+    near = cKDTree(middles.to_numpy()).query(middles.to_numpy(), k=2)[0][:, 1]
+    if np.mean(near < reach) < 0.5:
+        return []
+    return [
+        "fields of view lie on one another: the coordinates are of each field by itself; give "
+        "those of the whole slide"
+    ]

@@ -187,7 +187,7 @@ def read_reference(path: str | Path) -> ad.AnnData:
     stage is taken as it is. Cells without any count are dropped. uns['lloki_reference'] says what
     was taken, and which names were added up.
     """
-    data = read_h5ad(path)
+    data, taken = read_h5ad(path), ""
     if "prepare_slice" not in data.uns.get("lloki", {}):
         matrix, var, taken = evidence.reference_values(data, path)
         var, matrix, renamed = by_symbol(var, matrix)
@@ -198,7 +198,7 @@ def read_reference(path: str | Path) -> ad.AnnData:
     if not filled.any():
         raise InputError(path, "no cell has any count", "check the file")
     data = data[filled].copy()
-    if is_counts(data.X):
+    if is_counts(data.X) or taken.startswith("parts of counts"):
         data.X = log_normalise(data.X)
     return data
 

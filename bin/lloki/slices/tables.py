@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import re
 from pathlib import Path
 
 import anndata as ad
@@ -14,11 +14,15 @@ from lloki.slices.checks import check_unique, check_values
 from lloki.slices.evidence import AXES
 from lloki.support.errors import InputError
 
-NOT_GENES = set(  # columns that programs put beside counts, in lower case
-    "fov cell cell_id cellid entityid n_counts n_genes total_counts n_genes_by_counts "
-    "transcript_counts transcript_count leiden louvain cluster clusters cell_type celltype sample "
-    "batch volume area cell_area nucleus_area x y z x_centroid y_centroid center_x center_y".split()
-)
+NOT_GENES = {  # columns that programs put beside counts, in lower case
+    *(
+        "fov cell cell_id cellid entityid n_counts n_genes total_counts n_genes_by_counts "
+        "n_transcripts transcript_counts transcript_count leiden louvain cluster clusters "
+        "seurat_clusters orig.ident cell_type celltype sample batch volume area cell_area "
+        "nucleus_area ncount_rna nfeature_rna percent.mt z"
+    ).split(),
+    *(name.lower() for pair in AXES for name in pair),
+}
 
 
 def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData, list[str]]:
@@ -73,17 +77,19 @@ def _axes(names: list[str], where: object) -> list[int]:
 
 
 def first_column(path: str | Path) -> list[str]:
-    """The first column of a CSV below its header, as text; lines that begin with # are left out.
+    """The first column of a CSV or TSV as text, its first line too; lines that begin with # not.
 
     InputError where there is no such table, or it names nothing.
     """
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     try:
-        table = pd.read_csv(path, comment="#", usecols=[0], dtype=str, keep_default_na=False)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (ValueError, OSError) as error:
         raise InputError(path, f"not a readable table ({error})", "give CSV") from None
-    names = [name.strip() for name in table.iloc[:, 0] if name.strip()]
+    kept = [line for line in lines if line.strip() and not line.startswith("#")]
+    names = [re.split(r"[,\t;]", line)[0].strip().strip('"') for line in kept]
+    names = [name for name in names if name]
     if not names:
-        raise InputError(path, "it names no cells", "cell names come first, below a header")
+        raise InputError(path, "it names no cells", "cell names come first")
     return names

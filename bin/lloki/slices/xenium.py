@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from pathlib import Path
 
 import anndata as ad
@@ -148,7 +149,7 @@ def _read_text(folder: Path) -> tuple:
             pd.read_csv(paths[name], sep="\t", header=None, dtype=str, keep_default_na=False)
             for name in ("barcodes.tsv", "features.tsv")
         ]
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             folder, f"not a readable matrix ({type(error).__name__})", COPY_AGAIN
         ) from None
@@ -239,12 +240,19 @@ def _read_cells(path: Path) -> pd.DataFrame:
     except ImportError:
         fact = "it needs pyarrow, which this environment lacks"
         raise InputError(path, fact, "put cells.csv.gz beside it") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         fact = f"not a readable table of cells ({type(error).__name__})"
         raise InputError(path, fact, COPY_AGAIN) from None
     for name in ("cell_id", "x_centroid", "y_centroid"):
         if name not in table:
             raise InputError(path, f"it has no column {name!r}", "give cells.csv.gz of the bundle")
+    numbers = {"x_centroid", "y_centroid", *COLUMNS} - {"segmentation_method"}
+    for name in sorted(numbers & set(table)):
+        try:
+            table[name] = pd.to_numeric(table[name])
+        except (ValueError, TypeError):
+            fact = f"column {name!r} holds values that are no numbers"
+            raise InputError(path, fact, COPY_AGAIN) from None
     ids = [v.decode() if isinstance(v, bytes) else str(v) for v in table["cell_id"]]
     table.index = pd.Index(ids)
     if not table.index.is_unique:

@@ -66,6 +66,22 @@ def test_counts_are_found_wherever_they_are(slice_):
     assert evidence.find_counts(turned, "a")[2] == "X"
 
 
+def test_empty_places_and_layers_of_odd_names_do_not_deceive(slice_):
+    empty = slice_.copy()
+    empty.layers["counts"] = slice_.X * 0
+    assert evidence.find_counts(empty, "a")[2] == "X"
+    bare = ad.AnnData(obs=slice_.obs, var=slice_.var, layers={"counts": slice_.X})
+    assert evidence.find_counts(bare, "a")[2] == "layers['counts']"
+    odd = ad.AnnData(forms(slice_.X)["logged"], obs=slice_.obs, var=slice_.var)
+    odd.layers["X"], odd.layers["raw"] = slice_.X * 2, slice_.X
+    for name in ("X", "raw"):
+        assert evidence.find_counts(odd, "a", name)[2] == f"layers[{name!r}]"
+    assert evidence.find_normalised(odd, "a", None)[2] == "X"
+    spliced = slice_.copy()
+    spliced.layers["spliced"] = slice_.X * 3
+    assert evidence.find_counts(spliced, "a")[2] == "X"
+
+
 def refused(function, *arguments, **more):
     with pytest.raises(InputError) as error:
         function(*arguments, **more)
@@ -84,15 +100,27 @@ def test_what_is_none_is_refused_with_the_evidence(slice_):
         assert said.startswith("a.h5ad: no raw counts: X ") and all(w in said for w in words), said
     data = ad.AnnData(made["fractional"], obs=slice_.obs, var=slice_.var)
     assert evidence.find_counts(data, "a", fractional=True)[2] == "X"
+    part = slice_.X.copy()
+    some = np.random.default_rng(0).random(part.nnz) < 0.2
+    part.data[some] *= 0.37  # as proseg: most counts stay whole
+    data = ad.AnnData(part, obs=slice_.obs, var=slice_.var)
+    assert "--fractional-counts" in refused(evidence.find_counts, data, "a")
+    assert evidence.find_counts(data, "a", fractional=True)[2] == "X"
     assert "no layer 'mine'" in refused(evidence.find_counts, slice_, "a", "mine")
     assert "no raw" in refused(evidence.find_counts, slice_, "a", "raw")
 
 
 def test_normalised_has_to_be_what_it_says(slice_):
     made = forms(slice_.X)
-    for name, words in (("counts", "holds raw counts"), ("linear", "never logged")):
+    volumes = np.random.default_rng(0).uniform(0.01, 0.02, slice_.n_obs)
+    made["by volume"] = sp.csr_matrix(sp.diags_array(1 / volumes) @ slice_.X, dtype=np.float32)
+    made |= {f"to {n}": sp.csr_matrix(made["linear"] * (n / 1e4)) for n in (1, 20)}
+    for name, words in (
+        ("counts", "holds raw counts"), ("linear", "never logged"), ("to 1", "never logged"),
+        ("to 20", "never logged"), ("by volume", "never logged"),
+    ):  # fmt: skip
         data = ad.AnnData(made[name], obs=slice_.obs, var=slice_.var)
-        assert words in refused(evidence.find_normalised, data, "a")
+        assert words in refused(evidence.find_normalised, data, "a"), name
     data = ad.AnnData(made["logged"], obs=slice_.obs, var=slice_.var)
     assert evidence.find_normalised(data, "a")[2] == "X"
 
@@ -118,6 +146,40 @@ def test_controls_are_told_by_type_or_by_name_and_genes_are_not():
     )
     are, others = evidence.split_controls(typed)
     assert are.tolist() == [True, False] and list(others) == ["Protein"]
+
+
+def test_names_that_programs_changed_are_controls_still():
+    names = [
+        "Blank.1",
+        "antisense-PROKKA-00018",
+        "Intergenic-Region-1",
+        "negprb2",
+        "Negative Control Probe 1",
+    ]
+    are, _ = evidence.split_controls(pd.DataFrame(index=[*names, "Gad1"]))
+    assert are.tolist() == [False] * len(names) + [True]
+    var = pd.DataFrame({"feature_types": "Gene Expression"}, index=["Gad1", "BLANK_0001"])
+    assert evidence.split_controls(var)[0].tolist() == [True, False]
+    var = pd.DataFrame({"feature_types": ["Gene Expression", np.nan]}, index=["Gad1", "Sst"])
+    assert evidence.split_controls(var)[0].all()
+    var = pd.DataFrame({"gene_symbols": ["Gad1", "NegControlProbe_1"]}, index=ensembl(2))
+    assert evidence.split_controls(var)[0].tolist() == [True, False]
+
+
+def test_fields_of_view_on_one_another_and_pixels_are_warned_of(slice_):
+    xy = np.random.default_rng(0).uniform(0, 500, (slice_.n_obs, 2))
+    local = slice_.copy()
+    local.obs["fov"], local.obsm["spatial"] = np.arange(slice_.n_obs) % 4, xy
+    said = " ".join(evidence.sift(Source(local, "h5ad", []), "a").warnings)
+    assert "fields of view lie on one another" in said
+    local.obsm["global"] = xy + 600.0 * local.obs["fov"].to_numpy()[:, None]
+    found = evidence.sift(Source(local, "h5ad", []), "a")
+    np.testing.assert_array_equal(found.data.obsm["spatial"], local.obsm["global"])
+    assert "on one another" not in " ".join(found.warnings)
+    pixels = slice_.copy()
+    del pixels.obsm["spatial"]
+    pixels.obs["CenterX_global_px"], pixels.obs["CenterY_global_px"] = xy.T
+    assert "spatial_unit_um" in " ".join(evidence.sift(Source(pixels, "h5ad", []), "a").warnings)
 
 
 def test_a_slice_is_sifted_of_its_controls_and_both_are_told(slice_):
@@ -203,6 +265,13 @@ def test_a_reference_in_any_form_gives_the_same(tmp_path, slice_):
         data.write_h5ad(tmp_path / "a.h5ad")
         read[name] = files.read_reference(tmp_path / "a.h5ad")
         assert list(read[name].var_names) == list(slice_.var_names), name
+    soup = ad.AnnData(made["fractional"] * 100, obs=slice_.obs[[]], var=slice_.var[[]])
+    soup.write_h5ad(tmp_path / "a.h5ad")
+    found = files.read_reference(tmp_path / "a.h5ad")
+    assert "parts of counts" in found.uns["lloki_reference"]["values"]
+    np.testing.assert_allclose(
+        found.X.toarray(), files.log_normalise(sp.csr_matrix(soup.X)).toarray(), rtol=1e-5
+    )
     for name in ("cut, raw counts", "CELLxGENE"):
         np.testing.assert_allclose(read[name].X.toarray(), read["counts"].X.toarray(), rtol=1e-6)
     for name in ("linear", "scaled, raw logged"):
