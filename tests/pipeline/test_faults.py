@@ -64,9 +64,10 @@ def test_jobs_that_are_terminated_or_vanish_on_a_scheduler_run_again(tmp_path, m
 
 def test_after_its_head_is_killed_a_run_goes_on_where_it_was(tmp_path):
     names = [f"slice_{i:02}" for i in range(8)]
+    for name in names:  # a slice of its own for each: the same one twice is refused
+        (tmp_path / f"{name}.h5ad").symlink_to(DEMO / "osmfish.h5ad")
     (tmp_path / "sheet.csv").write_text(
-        "sample,input,technology\n"
-        + "".join(f"{name},{DEMO / 'osmfish.h5ad'},osmFISH\n" for name in names)
+        "sample,input,technology\n" + "".join(f"{name},{name}.h5ad,osmFISH\n" for name in names)
     )
     arguments = ("-profile", "test", "-stub-run", "--input", "sheet.csv", "--outdir", "results")
     head = subprocess.Popen(
