@@ -26,7 +26,7 @@ include { read_samplesheet } from './functions/samplesheet'
 
 workflow {
     samples = channel.fromList(read_samplesheet(file(params.input), params.reference))
-    PREPARE_SLICE(samples.map { row -> row.take(3) }, settings('prepare_slice'))
+    PREPARE_SLICE(samples.map { row -> row.take(4) }, settings('prepare_slice'))
 }
 """
 
