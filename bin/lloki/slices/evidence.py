@@ -107,23 +107,16 @@ def _varied(matrix: sp.csr_matrix) -> float:
 
 
 def find_counts(
-    data: ad.AnnData,
-    where: object,
-    layer: str | None = None,
-    fractional: bool = False,
-    widest: bool = False,
+    data: ad.AnnData, where: object, layer: str | None = None, fractional: bool = False
 ) -> tuple[sp.csr_matrix, pd.DataFrame, str]:
-    """The raw counts of a slice or reference (CSR float32), their var, and where they were.
+    """The raw counts of a slice (CSR float32), their var, and where they were.
 
-    Looked for in LAYERS, X and raw.X by their values; `layer` names a layer, X or raw, which then
-    has to hold them. `fractional`: parts of counts will do (proseg, SoupX, Baysor). `widest`: of
-    several, the one with the most genes, else the first. InputError that shows the evidence where
-    there are none.
+    Looked for in LAYERS, X and raw.X by their values, in this order; `layer` names a layer, X or
+    raw, which then has to hold them. `fractional`: parts of counts will do (proseg, SoupX, Baysor).
+    InputError that shows the evidence where there are none.
     """
-    places, seen = _places(data, where, layer), {}
-    if widest:
-        places = dict(sorted(places.items(), key=lambda place: -place[1][0].shape[1]))
-    for name, (matrix, var) in places.items():
+    seen = {}
+    for name, (matrix, var) in _places(data, where, layer).items():
         found = of(matrix)
         if found.kind == "counts" or (fractional and found.kind == "fractional"):
             return matrix, var, name

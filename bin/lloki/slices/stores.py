@@ -30,8 +30,8 @@ def _is_store(path: Path) -> bool:
 def read(path: Path, table: str | None = None) -> Source:
     """An AnnData store, or the table of a SpatialData store (by name, where it has several).
 
-    InputError where there is no such table, or it cannot be read. Genes without names (a store
-    that lost its `var` is read with '0', '1', ...) are refused by `check_names` of what reads it.
+    InputError where there is no such table, it cannot be read, or its genes have no names (a store
+    that lost its `var` is read with '0', '1', ...).
     """
     form = store_format(path)
     where = path
