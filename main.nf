@@ -7,8 +7,8 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; label_faults ; pipeline_facts } from './functions/task'
-include { PREPARE_SLICE } from './modules/prepare_slice/main'
+include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
+include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
@@ -26,15 +26,13 @@ workflow LLOKI {
 
     main:
     labels = (given().cell_type_key ?: '').tokenize(',')*.trim()
-    references = samples.map { meta, _input, _coordinates, _cells, reference -> [meta, reference] }
+    methods = compared()
+    // Every file read and checked against the others; with --check, that is all.
+    INPUTS(samples, labels, methods)
+    slices = INPUTS.out.slice
+    references = INPUTS.out.reference
 
     // Each slice by itself: graph, target sparsity, propagation, denoising, embedding.
-    PREPARE_SLICE(
-        samples.map { meta, input, coordinates, cells, _reference -> [meta, input, coordinates, cells] },
-        settings('prepare_slice', ['--label-key': labels]),
-    )
-    slices = PREPARE_SLICE.out.slice
-    by_name(PREPARE_SLICE.out.json).flatMap { records -> label_faults(records, labels) }.subscribe { fault -> error(fault) }
     LLOKI_FP(slices, references)
     fp = LLOKI_FP.out.fp
 
@@ -46,7 +44,6 @@ workflow LLOKI {
     INTEGRATE(ALIGN.out.lloki, by_sample(slices), settings('integrate'))
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
-    methods = compared()
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
     embedded = [fp: fp, slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
     COMPARE(methods, slices, embedded)
@@ -65,7 +62,7 @@ workflow LLOKI {
 
     // What was done, in figures.
     done = others + [
-        PREPARE_SLICE.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
+        INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
@@ -78,10 +75,10 @@ workflow LLOKI {
     )
 
     // What came out, and where it is.
-    results = LLOKI_FP.out.results.mix(
-        COMPARE.out.results,
+    results = INPUTS.out.results.mix(
+        LLOKI_FP.out.results, COMPARE.out.results,
         published(
-            prepare_slice: PREPARE_SLICE.out, train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, align: ALIGN.out,
+            train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, align: ALIGN.out,
             integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, report: REPORT.out,
         ),
     )
@@ -89,7 +86,7 @@ workflow LLOKI {
     main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
-        by_name(main_results), index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),
+        by_name(main_results).filter { files -> files }, index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),
         pipeline_facts(), settings('run_record'),
     )
 }
@@ -107,6 +104,6 @@ workflow {
     LLOKI(channel.fromList(read_samplesheet(file(given().input), given().reference)))
 
     workflow.onComplete = {
-        println(closing_words())
+        println(closing_words(given().check))
     }
 }

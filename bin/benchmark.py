@@ -56,6 +56,9 @@ def main(run: Run, input, output, **options) -> None:
     labels = _labels(run, data, label_key, options["ignore_label"])
     cells = scores.chosen_cells(data, labels, batches, options["max_cells"], options["seed"])
     known = [label for label in scores.each(labels, data.n_obs)[cells] if label is not None]
+    apart = _labels_apart(labels, batches, label_key)
+    for warning in apart:
+        run.warn(warning)
     mixed = sorted(set(batches[cells]))
     if len(mixed) < 2:
         run.warn(f"all cells are of one {batch_key}: nothing to mix (--batch-key sample?)")
@@ -68,6 +71,7 @@ def main(run: Run, input, output, **options) -> None:
         embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
         cells_scored=len(cells), cells_labelled=len(known), labels=sorted(set(known)),
         batches=mixed, scib_metrics=metadata.version("scib-metrics"), not_run=missing,
+        labels_apart=apart,
     )  # fmt: skip
     places = _umaps(data, embeddings, labels, batches, options["umap"], options["seed"])
     with run.output(output) as folder:
@@ -158,6 +162,16 @@ def _labels(run: Run, data, key: str | None, ignored: tuple[str, ...]):
         )
         return None
     return labels
+
+
+def _labels_apart(labels, batches, label_key: str | None) -> list[str]:
+    """A warning where batches have labels that no other batch has."""
+    from lloki.slices.inspection import labels_apart
+
+    if labels is None:
+        return []
+    kinds = {batch: set(labels[batches == batch]) - {None} for batch in sorted(set(batches))}
+    return labels_apart(kinds, label_key)
 
 
 def _umaps(data, embeddings, labels, batches, wanted: bool, seed: int) -> dict:

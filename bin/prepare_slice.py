@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lloki.support.checksum import sha256, sha256_of
-from lloki.support.cli import Run, command
+from lloki.support.cli import Run, command, fault_option
 from lloki.support.errors import InputError
 
 ORGANISMS = ("human", "mouse")
@@ -49,14 +49,16 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
+@fault_option
 def main(
     run: Run, input, form, region, fov, coordinates, cells, output, sample, technology, panel,
     organism, spatial_unit_um, scaling, normalized, counts_layer, fractional_counts, keep_controls,
-    min_counts, label_key,
+    min_counts, label_key, record_fault,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
     from lloki.slices import detect, evidence, files
 
+    run.report(sample=sample)
     if ":" in sample or "/" in sample:
         raise InputError(f"--sample {sample}", "a name may not hold ':' or '/'", "choose another")
     for option, value in (("--sample", sample), ("--technology", technology)):
@@ -93,20 +95,27 @@ def main(
         few = "no counts" if min_counts == 1 or normalized else f"fewer than {min_counts} counts"
         run.warn(f"{sample}: {dropped} of {chosen} cells have {few} and were dropped")
     controls = detect.control_rates(source)
+    labels = {key: _labels(prepared.obs, key) for key in label_key}
     hashes = {path.name: sha256(path) for path in source.files}
     run.report(
-        sample=sample, technology=technology, panel=str(prepared.obs["panel"].iloc[0]),
+        technology=technology, panel=str(prepared.obs["panel"].iloc[0]),
         organism=organism, format=source.format, cells_read=read, cells_chosen=chosen,
         cells=prepared.n_obs, cells_dropped=dropped, min_counts=min_counts, genes=prepared.n_vars,
+        gene_names=list(prepared.var_names), dimensions=prepared.obsm["spatial"].shape[1],
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
-        labelled={key: int(prepared.obs[key].notna().sum()) if key in prepared.obs else 0
-                  for key in label_key}, columns=columns,
+        labelled={key: sum(found.values()) for key, found in labels.items()}, labels=labels,
+        columns=columns,
         controls=controls, control_rate=detect.control_rate(controls), **source.facts, files=hashes,
         input_sha256=sha256_of(hashes),
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),
     )  # fmt: skip
     with run.output(output) as temporary:
         files.write_h5ad(prepared, temporary)
+
+
+def _labels(obs, key: str) -> dict[str, int]:
+    """The labels of a column, if there is such a one, with their numbers of cells."""
+    return obs[key].dropna().astype(str).value_counts().to_dict() if key in obs else {}
 
 
 def _chosen(run: Run, data, path: str, sample: str):

@@ -136,9 +136,9 @@ def bare(String name) {
     return name.toLowerCase().replaceAll('[^a-z0-9]', '')
 }
 
-def fault_list(String where, List faults) {
+def fault_list(String where, List faults, String then = 'no task was started') {
     def count = faults.size() == 1 ? 'a fault' : "${faults.size()} faults"
-    return "${count} in ${where}; no task was started\n" + faults.collect { fault -> "  ${fault}" }.join('\n')
+    return "${count} in ${where}; ${then}\n" + faults.collect { fault -> "  ${fault}" }.join('\n')
 }
 
 /** All parameters as they hold in this run, defaults filled in, as JSON. */

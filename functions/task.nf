@@ -56,13 +56,9 @@ def by_name(files) {
     return files.toSortedList { one, other -> one.name <=> other.name }
 }
 
-/** What to say where no slice has a column of labels that is asked for: before the training, not after it. */
-def label_faults(records, labels) {
-    def told = records.findAll { record -> record.size() > 0 }.collect { record -> new groovy.json.JsonSlurper().parse(record.toFile()) }
-    def columns = told.collect { record -> "  ${record.sample} has the columns ${record.columns}" }.join('\n')
-    return labels
-        .findAll { label -> told && told.every { record -> !record.labelled?.get(label) } }
-        .collect { label -> "--cell_type_key ${label}: no slice has labels in such a column\n${columns}".toString() }
+/** The faults that CHECK_INPUTS found: lines; of a stub's empty record, none. */
+def told_faults(record) {
+    return record.size() > 0 ? new groovy.json.JsonSlurper().parse(record.toFile()).faults : []
 }
 
 /** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */
@@ -78,8 +74,11 @@ def pipeline_facts() {
 }
 
 /** Where the results are; or, after a fault in the input, the line that says what to mend. */
-def closing_words() {
+def closing_words(checked_only) {
     def folder = file(params.outdir)
+    if (workflow.success && checked_only) {
+        return "\nThe inputs can be used. To go on: the same command without --check, with -resume\nTable  ${folder}/inputs.csv"
+    }
     if (workflow.success) {
         return "\nReport             ${folder}/report.html\nIntegrated slices  ${folder}/integrated.h5ad"
     }

@@ -12,7 +12,7 @@ process PREPARE_SLICE {
     val settings
 
     output:
-    tuple val(meta), path("${meta.id}.slice.h5ad"), emit: slice
+    tuple val(meta), path("${meta.id}.slice.h5ad"), emit: slice, optional: true // none where the input is faulty: see CHECK_INPUTS
     path "${meta.id}.slice.json", emit: json
     path 'versions.yml', emit: versions
 

@@ -181,15 +181,42 @@ def write_bundle(folder, data):
     cells.to_csv(folder / "cells.csv.gz", index=False)
 
 
-def test_faulty_data_stops_the_run_with_its_one_line(tmp_path):
-    data = ad.read_h5ad(ROOT / "assets/demo/xenium.h5ad")
+def test_inputs_are_checked_before_the_work_and_all_their_faults_are_told_at_once(tmp_path):
+    data = ad.read_h5ad(ROOT / "assets/demo/osmfish.h5ad")[:200].copy()
+    data.write_h5ad(tmp_path / "good.h5ad")
+    data.obsm["spatial"] = np.column_stack([data.obsm["spatial"], np.arange(len(data)) % 7])
+    data.write_h5ad(tmp_path / "deep.h5ad")
     del data.obsm["spatial"]
-    data.write_h5ad(tmp_path / "flat.h5ad")
-    (tmp_path / "sheet.csv").write_text("sample,input,technology\nflat,flat.h5ad,Xenium\n")
-    run = nextflow(
-        "--input", "sheet.csv", "--reference", ROOT / "assets/demo/reference.h5ad",
-        "--outdir", "results", cwd=tmp_path,
-    )  # fmt: skip
-    assert run.returncode != 0
-    assert "obsm['spatial'] is missing" in run.stdout
-    assert len([row for row in trace(tmp_path) if "PREPARE_SLICE" in row["name"]]) == 1
+    data.write_h5ad(tmp_path / "nowhere.h5ad")
+
+    def run(*names, options):
+        rows = "".join(f"{name},{name}.h5ad,osmFISH\n" for name in names)
+        (tmp_path / "sheet.csv").write_text(f"sample,input,technology\n{rows}")
+        return nextflow(
+            "--input", "sheet.csv", "--reference", ROOT / "assets/demo/reference.h5ad",
+            "--outdir", "results", *options, cwd=tmp_path,
+        )  # fmt: skip
+
+    checked = run("good", options=["--check"])
+    assert checked.returncode == 0, checked.stdout
+    for words in ("slice  format  cells", "good   h5ad    200", "1 slice, 200 cells: about",
+                  "The inputs can be used"):  # fmt: skip
+        assert words in checked.stdout, checked.stdout
+    names = {path.name for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    assert "inputs.csv" in names and not names & {"integrated.h5ad", "run.json", "report.html"}
+
+    options = ["--cell_type_key", "none_such", "-resume"]
+    faulty = run("good", "deep", "nowhere", options=options)
+    assert faulty.returncode != 0
+    for words in (
+        "3 faults in the inputs; nothing was computed", "obsm['spatial'] is missing",
+        "coordinates are of 2 dimensions in good, of 3 in deep",
+        "--cell_type_key none_such: no slice has labels",
+    ):  # fmt: skip
+        assert words in faulty.stdout, faulty.stdout
+    processes = [row["process"] for row in trace(tmp_path)]
+    assert sorted(processes) == ["CHECK_INPUTS", "CHECK_REFERENCE", *["PREPARE_SLICE"] * 3]
+    again = run("good", "nowhere", options=["-resume"])
+    assert "1 fault" in again.stdout or "a fault" in again.stdout
+    status = {row["name"]: row["status"] for row in trace(tmp_path)}
+    assert status["LLOKI:INPUTS:PREPARE_SLICE (good)"] == "CACHED"  # what the check read

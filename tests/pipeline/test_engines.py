@@ -15,7 +15,7 @@ GROUPS = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values
 SWITCHES = {
     name: property.get("options", {})
     for group in GROUPS for name, property in group["properties"].items()
-    if property["type"] == "boolean" and name not in ("help", "version")
+    if property["type"] == "boolean" and name not in ("help", "version", "check")
 }  # fmt: skip
 
 # What a switch does that is no option of a script: the process that it starts.
@@ -26,7 +26,8 @@ STARTS = {
     "pretrain_scgpt": "PRETRAIN_SCGPT",
 }
 ALWAYS = """
-PREPARE_SLICE BUILD_GRAPH OT_SPARSITY IMPUTE BUILD_GRAPH_IMPUTED DENOISE FIT_MOSAIC MOSAIC_EMBED
+PREPARE_SLICE CHECK_REFERENCE CHECK_INPUTS
+BUILD_GRAPH OT_SPARSITY IMPUTE BUILD_GRAPH_IMPUTED DENOISE FIT_MOSAIC MOSAIC_EMBED
 TRAIN_CAE INFER_CAE ALIGN INTEGRATE BENCHMARK REPORT RUN_RECORD
 """.split()
 
@@ -58,7 +59,7 @@ def switched(request, engine, tmp_path_factory):
         patch.setenv("PATH", str(docker.parent), prepend=":")
         run = nextflow(
             "-profile", "test,docker", "-stub-run", "--outdir", "results", *switches,
-            "--help", "false", "--version", "false", cwd=folder, engine=engine,
+            "--help", "false", "--version", "false", "--check", "false", cwd=folder, engine=engine,
         )  # fmt: skip
     assert run.returncode == 0, run.stdout
     return folder, request.param == "true"

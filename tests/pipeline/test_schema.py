@@ -18,7 +18,8 @@ MAPPED = [
     for name, p in PARAMETERS.items() for stage, option in p.get("options", {}).items()
 ]  # fmt: skip
 STAGES = """
-prepare_slice build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
+prepare_slice check_reference check_inputs
+build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae align benchmark_alignment integrate join_shared baseline
 export_embedding benchmark report
 """.split()
@@ -26,7 +27,9 @@ export_embedding benchmark report
 # What the processes give a script: files, and what the samplesheet says of a slice.
 GIVEN = {
     "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key form "
-    "region fov cells",
+    "region fov cells record_fault",
+    "check_reference": "sample record_fault",
+    "check_inputs": "reference label_key embedder methods record_fault",
     "ot_sparsity": "reference full",
     "impute": "graph targets",
     "denoise": "graph imputed",

@@ -13,6 +13,7 @@ from lloki.report.material import Material
 
 STAGES = {
     "prepare_slice": "Slices read and normalised",
+    "check_inputs": "Inputs checked against each other",
     "build_graph": "Cell graphs",
     "ot_sparsity": "Target sparsity from the reference",
     "impute": "Feature propagation",

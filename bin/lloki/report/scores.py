@@ -88,6 +88,8 @@ def scores(material: Material) -> Section:
             f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}.",
             "note",
         )
+    for warning in found.get("labels_apart") or ():
+        content += markup.paragraph(warning, "missing")
     for record in material.of_stage("join_shared"):
         content += markup.paragraph(_shared(record), "note")
     meanings = [(name, MEANINGS.get(name, "")) for name in table.index]

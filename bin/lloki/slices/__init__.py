@@ -5,5 +5,6 @@ and micrometres. `detect`: which form a slice has, and the one call that reads a
 reader gives. `xenium`, `merscope`, `cosmx` (with `vendor`, what they share): instruments' folders;
 `stores`: zarr; `files`: AnnData; `tables`: text, read by `dense` and `fields`. `evidence`: what a
 file really holds; `checks`, `hdf5`: what it has to be. `samples`: many slices at once; `genes`:
-names across panels, species and spellings.
+names across panels, species and spellings. `inspection`: what inputs say of each other before the
+work; `cost`: what that will take.
 """

@@ -152,6 +152,10 @@ device_option = click.option(
     default="auto",
     help="Where to compute; auto: on a GPU if there is one.",
 )
+fault_option = click.option(
+    "--record-fault", is_flag=True,
+    help="A faulty input is a line of the JSON, not an end with 2: so all faults are told at once.",
+)  # fmt: skip
 slice_option = click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 slices_option = click.option(
     "--slice", required=True, multiple=True, help="SAMPLE.slice.h5ad of each input; repeatable."
@@ -162,7 +166,8 @@ def command(name: str, help: str | None = None, presets: dict[str, dict] | None 
     """Make a function `f(run, **options)` the command of a stage.
 
     The function raises InputError for what a user can mend: one line on standard error, exit
-    code 2. After it returns, the stage's JSON is written beside `--output`. `presets` gives
+    code 2 (with `fault_option`: `fault` of the stage's JSON, and 0). After it returns, the stage's
+    JSON is written beside `--output`. `presets` gives
     `--preset NAME`: other defaults for some options, by name; what the user sets himself holds.
     """
 
@@ -196,8 +201,12 @@ def command(name: str, help: str | None = None, presets: dict[str, dict] | None 
                 click.echo(f"{name}: out of memory; give it more", err=True)
                 sys.exit(OUT_OF_MEMORY)
             except InputError as error:
-                click.echo(f"{name}: {' '.join(str(error).split())}", err=True)
-                sys.exit(2)
+                line = " ".join(str(error).split())
+                click.echo(f"{name}: {line}", err=True)
+                if not options.get("record_fault"):
+                    sys.exit(2)
+                run.report(fault=line)
+                run.write_json()
 
         return run_stage
 

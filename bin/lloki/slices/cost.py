@@ -1,0 +1,64 @@
+"""What a run will take: processor time and memory, reckoned from the sizes of its slices.
+
+By the figures of docs/performance.md, on one core of a server of today; a factor of two either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXACT = 200_000  # cells up to which neighbours are searched exactly, each with each
+START = 4.0  # seconds of a script before its work
+CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
+
+
+@dataclass(frozen=True)
+class Size:
+    """A slice: cells, genes, and genes that a cell expresses in the mean."""
+
+    cells: int
+    genes: int
+    expressed: float
+
+
+def cpu_seconds(
+    slices: Sequence[Size], scgpt: bool = False, embeddings: int = 3
+) -> dict[str, float]:
+    """Processor seconds by part of the run; `embeddings` are those that are scored."""
+    cells = sum(size.cells for size in slices)
+    alone = sum(
+        7 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
+        for size in slices
+    )
+    embed = sum(_scgpt(size) if scgpt else START + 4e-5 * size.cells for size in slices)
+    steps = max(STEPS, EPOCHS * cells / CHUNK)
+    train = START + 0.32 * steps + 3.3e-9 * cells * min(cells, EXACT * len(slices))
+    return {
+        "slices": alone,
+        "embedding": embed,
+        "training": train,
+        "alignment": START + 2.0 * len(slices) * (len(slices) - 1) / 2 + 5e-5 * cells,
+        "joining": 10 + 2.7e-3 * cells,
+        "scores": embeddings * (20 + 2.6e-3 * cells),
+        "report": 15 + 1e-4 * cells,
+    }  # fmt: skip
+
+
+def _scgpt(size: Size) -> float:
+    """scGPT by one core, 12 layers of 512: 6.9 cells a second at 250 genes, 1.1 at 1,000."""
+    return 15 + size.cells * 0.146 * (max(size.expressed, 1) / 250) ** 1.3
+
+
+def memory_gb(slices: Sequence[Size], scgpt: bool = False) -> dict[str, float]:
+    """Peak gigabytes of the largest task of each part; those of two tasks at a time add up."""
+    cells = sum(size.cells for size in slices)
+    values = sum(size.cells * size.expressed for size in slices)
+    largest = max(0.15 + 2e-6 * size.cells + 1.25e-8 * size.cells * size.genes for size in slices)
+    return {
+        "slices": largest,
+        "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
+        "training": 1.1 + 7e-7 * cells + 1.2e-8 * values,
+        "joining": 0.6 + 4e-6 * cells + 1.2e-8 * values,
+        "scores": 1.9 + 6e-6 * cells,
+    }

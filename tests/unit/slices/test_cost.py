@@ -1,0 +1,32 @@
+"""What a run will take, reckoned from sizes."""
+
+import pytest
+
+from lloki.slices import cost
+from lloki.slices.cost import Size
+
+
+def test_the_measured_runs_of_the_documents_are_met_within_a_factor_of_two():
+    """docs/performance.md: five scripts on two cores; 143 s and 1.8 GB, 38 s and 0.9 GB."""
+    for size, seconds, gigabytes in (
+        (Size(200_000, 500, 50), 143, 1.82),
+        (Size(50_000, 1000, 100), 38, 0.87),
+    ):
+        assert seconds < cost.cpu_seconds([size])["slices"] < 4 * seconds
+        assert cost.memory_gb([size])["slices"] == pytest.approx(gigabytes, rel=0.3)
+
+
+def test_more_cells_slices_and_scores_take_more():
+    small, large = [Size(1000, 300, 40)], [Size(1000, 300, 40)] * 5
+    for part, seconds in cost.cpu_seconds(small).items():
+        assert cost.cpu_seconds(large)[part] >= seconds
+    assert cost.cpu_seconds(small, embeddings=6)["scores"] == 2 * cost.cpu_seconds(small)["scores"]
+    assert max(cost.memory_gb(large).values()) > max(cost.memory_gb(small).values())
+
+
+def test_scgpt_goes_by_the_genes_that_cells_express():
+    few, many = (
+        cost.cpu_seconds([Size(50_000, 5000, n)], scgpt=True)["embedding"] for n in (250, 1000)
+    )
+    assert few == pytest.approx(50_000 / 6.85, rel=0.05)
+    assert many == pytest.approx(50_000 / 1.12, rel=0.1)
