@@ -11,6 +11,7 @@ from dataclasses import dataclass
 EXACT = 200_000  # cells up to which neighbours are searched exactly, each with each
 START = 4.0  # seconds of a script before its work
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
+STEP = {"mosaic": 0.06, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,19 @@ def cpu_seconds(
     """Processor seconds by part of the run; `embeddings` are those that are scored."""
     cells = sum(size.cells for size in slices)
     alone = sum(
-        7 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
+        6 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
         for size in slices
     )
-    embed = sum(_scgpt(size) if scgpt else START + 4e-5 * size.cells for size in slices)
+    embed = sum(_scgpt(size) if scgpt else 2 * START + 4e-5 * size.cells for size in slices)
     steps = max(STEPS, EPOCHS * cells / CHUNK)
-    train = START + 0.32 * steps + 3.3e-9 * cells * min(cells, EXACT * len(slices))
+    step = STEP["scgpt" if scgpt else "mosaic"]
+    train = START + step * steps + 3.3e-9 * cells * min(cells, EXACT * len(slices))
     return {
         "slices": alone,
         "embedding": embed,
-        "training": train,
-        "alignment": START + 2.0 * len(slices) * (len(slices) - 1) / 2 + 5e-5 * cells,
-        "joining": 10 + 2.7e-3 * cells,
+        "training": train + 8 * len(slices) + 6e-6 * cells,
+        "alignment": 20 + 2.0 * len(slices) * (len(slices) - 1) / 2 + 5e-5 * cells,
+        "joining": 20 + 2.7e-3 * cells,
         "scores": embeddings * (20 + 2.6e-3 * cells),
         "report": 15 + 1e-4 * cells,
     }  # fmt: skip
