@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lay all slices in the frame of one of them."""
+"""Lay all slices of a group in one frame, by the pairs that were aligned."""
 
 import click
 
@@ -12,92 +12,54 @@ LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
 
 @command("align")
 @click.option("--input", required=True, multiple=True, help="SAMPLE.lloki.h5ad; repeatable.")
+@click.option("--pairs", multiple=True, help="NAME.pairs.npz of align_pairs.py; repeatable.")
 @click.option("--output", required=True, help="The folder to write.")
 @click.option(
-    "--reference", help="Sample that the others are laid on.  [default: the one with most cells]"
-)
-@click.option(
-    "--plain", is_flag=True, help="The paper's way: single cells as landmarks, one fit over all."
-)
-@click.option("--allow-scale", is_flag=True, help="Let slices grow or shrink (by 2 at most).")
-@click.option("--allow-mirror", is_flag=True, help="Let slices be turned over.")
-@click.option(
-    "--neighbors", type=click.IntRange(1), default=5, help="Mutual neighbours that make a landmark."
-)
-@click.option(
-    "--neighborhood",
-    type=click.IntRange(0),
-    default=15,
-    help="Cells whose mean embedding stands for a cell, beside that of a fifth of them "
-    "(0: the cell alone).",
-)
-@click.option(
-    "--tolerance",
-    type=float,
-    help="How far apart, in µm, landmarks that agree may lie.  [default: 0.3 × the extent]",
-)
-@click.option(
-    "--chance-runs",
-    type=click.IntRange(2),
-    default=30,
-    help="Runs that tell what agreement is chance.",
+    "--reference", help="Sample that its group is laid on.  [default: the one with most cells]"
 )
 @seed_option
-def main(
-    run: Run, input, output, reference, plain, allow_scale, allow_mirror, neighbors, neighborhood,
-    tolerance, chance_runs, seed,
-) -> None:  # fmt: skip
-    """Lay every slice on the reference by a rigid motion, where more than chance speaks for one."""
-    from itertools import combinations
-
+def main(run: Run, input, pairs, output, reference, seed) -> None:
+    """Lay the slices of each group in one frame, or in as few as its pairs connect."""
     import pandas as pd
 
-    from lloki.alignment import joint, pairwise
+    from lloki.alignment import groups, joint, stored
     from lloki.slices import files, samples
 
-    if tolerance is not None and not tolerance > 0:
-        raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
     parts = samples.by_sample(input, _read, same_width=("X_lloki", "spatial"))
-    reference = _reference(parts, reference)
-    order = [reference, *(sample for sample in parts if sample != reference)]
-    # The paper's way has no pairs but those with the reference.
-    asked = [(reference, s) for s in order[1:]] if plain else list(combinations(order, 2))
-    pairs = []
-    with run.progress(len(asked), "pairs of slices") as progress:
-        for fixed, moving in asked:
-            fit = pairwise.align(
-                _sides(parts[moving]), _sides(parts[fixed]), neighbors=neighbors,
-                neighborhood=neighborhood, tolerance=tolerance, chance_runs=chance_runs,
-                plain=plain, scale=allow_scale, mirror=allow_mirror, seed=seed,
-            )  # fmt: skip
-            source = parts[moving].obsm["spatial"][fit.pairs[fit.inliers, 0]]
-            pairs.append(joint.Pair(moving, fixed, fit, source))
-            progress.update()
-    dimensions = parts[reference].obsm["spatial"].shape[1]
-    motions, steps = joint.place(order, pairs, reference, dimensions)
-    rows = []
-    for sample, part in parts.items():
-        row = _row(sample, reference, pairs, motions, steps, dimensions)
-        if sample not in motions:
-            run.warn(f"{sample} is not aligned to {reference}: {row['reason']}")
-        motion = motions.get(sample)
-        part.obsm["spatial_aligned"] = (
-            motion(part.obsm["spatial"]) if motion else part.obsm["spatial"].copy()
-        )
-        files.record(part, "align", reference=reference, method=row["method"], seed=seed)
-        rows.append(row)
+    members = groups.members(parts, reference)
+    known = _known([pair for path in sorted(pairs) for pair in stored.read_pairs(path)], parts)
+    rows, frames = {}, []
+    for inside in members.values():
+        own = [pair for pair in known if {pair.moving, pair.fixed} <= set(inside)]
+        dimensions = parts[inside[0]].obsm["spatial"].shape[1]
+        sizes = {sample: parts[sample].n_obs for sample in inside}
+        found = joint.frames(inside, own, sizes, dimensions)
+        frames += found
+        for frame in found:
+            for sample in frame.motions:
+                rows[sample] = _row(sample, inside[0], frame, own, dimensions)
+                _place(parts[sample], frame, rows[sample], seed)
+        for frame in found[1:]:
+            other = f"frame of its own with {len(frame.motions) - 1} others" * (
+                len(frame.steps) > 0
+            )
+            reason = rows[frame.reference]["reason"]
+            run.warn(f"{frame.reference} is not aligned to {inside[0]}: {other or reason}")
     run.report(
-        reference=reference,
-        samples=list(parts),
-        aligned=[sample for sample in parts if sample in steps],
-        pairs=[pair.fit.figures(pair.moving, pair.fixed) for pair in pairs],
-    )
+        samples=list(parts), groups=members,
+        reference=next(iter(members.values()))[0],
+        frames={frame.reference: list(frame.motions) for frame in frames},
+        aligned=[sample for sample in parts if any(sample in f.steps for f in frames)],
+        pairs=[pair.fit.figures(pair.moving, pair.fixed) for pair in known],
+    )  # fmt: skip
     with run.output(output) as folder:
         folder.mkdir()
         for sample, part in parts.items():
             files.write_h5ad(part, folder / f"{sample}.lloki.h5ad")
-        pd.DataFrame(rows).to_csv(folder / "transforms.csv", index=False)
-        drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in pairs]
+        pd.DataFrame([rows[sample] for sample in parts]).to_csv(
+            folder / "transforms.csv", index=False
+        )
+        drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in known]
         drawn = pd.concat(drawn) if drawn else pd.DataFrame(columns=LANDMARKS)
         drawn.to_csv(folder / "landmarks.csv", index=False)
 
@@ -111,37 +73,77 @@ def _read(path: str):
     return part
 
 
-def _reference(parts: dict, reference: str | None) -> str:
-    if reference is None:
-        return max(parts, key=lambda sample: parts[sample].n_obs)
-    if reference not in parts:
-        raise InputError(
-            f"--reference {reference}", "there is no such sample", f"choose of {', '.join(parts)}"
-        )
-    return reference
+def _known(pairs: list, parts: dict) -> list:
+    """The pairs, each once and of slices that are there."""
+    seen = set()
+    for pair in pairs:
+        names = frozenset((pair.moving, pair.fixed))
+        if not names <= set(parts):
+            raise InputError(
+                "--pairs", f"no --input is of {pair.moving} or {pair.fixed}", "give both"
+            )
+        if names in seen:
+            fact = f"{pair.moving} and {pair.fixed} are there twice"
+            raise InputError("--pairs", fact, "give each pair once")
+        seen.add(names)
+    return pairs
 
 
-def _sides(part) -> tuple:
-    return part.obsm["X_lloki"], part.obsm["spatial"]
+def _place(part, frame, row: dict, seed: int) -> None:
+    """Give a slice its coordinates in the frame, and say so."""
+    import pandas as pd
+
+    from lloki.slices import files
+
+    motion = frame.motions[row["sample"]]
+    moved = row["method"] != "identity"
+    part.obsm["spatial_aligned"] = (
+        motion(part.obsm["spatial"]) if moved else part.obsm["spatial"].copy()
+    )
+    part.obs["frame"] = pd.Categorical([frame.reference] * part.n_obs)
+    files.record(
+        part, "align", reference=row["reference"], frame=frame.reference, method=row["method"],
+        seed=seed,
+    )  # fmt: skip
 
 
-def _row(sample: str, reference: str, pairs, motions, steps, dimensions: int) -> dict:
+def _row(sample: str, reference: str, frame, pairs: list, dimensions: int) -> dict:
     """A row of transforms.csv: the motion, and the pair by which the slice was placed.
 
-    Without such a pair, what the pair with the reference has to say.
+    Of a frame's own reference that could not be laid on its group's: what the pair of the two, or
+    else the best of its pairs, has to say.
     """
     from dataclasses import replace
 
     from lloki.alignment import pairwise
 
-    if sample == reference:
-        return pairwise.itself(dimensions).row(sample, reference, "")
-    pair = steps.get(sample)
-    if pair is None:
-        (direct,) = (p for p in pairs if {p.moving, p.fixed} == {sample, reference})
-        return direct.fit.row(sample, reference, "")
-    via = pair.fixed if pair.moving == sample else pair.moving
-    return replace(pair.fit, motion=motions[sample]).row(sample, reference, via)
+    if sample in frame.steps:
+        pair = frame.steps[sample]
+        via = pair.fixed if pair.moving == sample else pair.moving
+        row = replace(pair.fit, motion=frame.motions[sample]).row(sample, frame.reference, via)
+    elif sample == reference:
+        row = pairwise.itself(dimensions).row(sample, reference, "")
+    else:
+        row = _unplaced(sample, reference, pairs, dimensions)
+    head = {key: row.pop(key) for key in ("sample", "reference")}
+    return head | {"frame": frame.reference} | row
+
+
+def _unplaced(sample: str, reference: str, pairs: list, dimensions: int) -> dict:
+    """Why a slice does not lie on its group's reference."""
+    from dataclasses import replace
+
+    from lloki.alignment import pairwise
+
+    own = [pair for pair in pairs if sample in (pair.moving, pair.fixed)]
+    direct = [pair for pair in own if reference in (pair.moving, pair.fixed)]
+    failed = [pair for pair in direct or own if pair.fit.method == "identity"]
+    itself = pairwise.itself(dimensions)
+    if not failed:
+        reason = "no pair with it was aligned" if own else "no pair of it was asked for"
+        return replace(itself, reason=reason).row(sample, reference, "")
+    fit = failed[0].fit
+    return replace(fit, motion=itself.motion).row(sample, reference, "")
 
 
 def _pictured(part, fixed, fit, seed: int):

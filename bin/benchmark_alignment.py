@@ -34,13 +34,12 @@ def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
     for sample, part in aligned.items():
         if label_key and label_key not in part.obs:
             run.warn(f"{sample} has no column {label_key!r}: no label match with it")
-    notes = next(iter(aligned.values())).uns.get("lloki", {}).get("align", {})
-    reference = str(notes.get("reference", ""))
-    if reference not in aligned:
+    on = {sample: _reference(part) for sample, part in aligned.items()}
+    if not set(on.values()) <= set(aligned):
         raise InputError("--input", "the slices do not say on which they were laid", "run align.py")
     rows = []
-    with run.progress(len(aligned) - 1, "slices") as progress:
-        for sample in aligned:
+    with run.progress(len(aligned), "slices") as progress:
+        for sample, reference in on.items():
             if sample != reference:
                 pair = [aligned[s] for s in (sample, reference)]
                 both = [expressed[s] for s in (sample, reference)]
@@ -49,9 +48,14 @@ def main(run: Run, input, slice, output, label_key, paste_cells, seed) -> None:
                 progress.update()
     columns = ["sample", "reference", "method", "pearson", "label_match", "seconds", "note"]
     table = pd.DataFrame(rows, columns=columns)
-    run.report(reference=reference, samples=list(aligned), scores=table.to_dict("records"))
+    run.report(references=on, samples=list(aligned), scores=table.to_dict("records"))
     with run.output(output) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def _reference(part) -> str:
+    """The sample on which a slice was laid; '' where it does not say."""
+    return str(part.uns.get("lloki", {}).get("align", {}).get("reference", ""))
 
 
 def _compare(run: Run, pair, both, label_key, paste_cells: int, seed: int) -> list[dict]:

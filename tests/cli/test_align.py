@@ -15,6 +15,8 @@ BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "asse
 sys.path.insert(0, str(BIN))
 
 import align  # noqa: E402
+import align_pairs  # noqa: E402
+import align_plan  # noqa: E402
 
 RUNS = ["--chance-runs", "8"]
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -49,22 +51,34 @@ def folder(tmp_path_factory):
     return out
 
 
-def call(folder, *arguments, samples=("here", "there")):
+def call(folder, output, *options, samples=("here", "there"), reference=None, pairs="auto"):
+    """Plan, pairs and frames one after the other; the first that ends badly, or the last."""
     inputs = [f"--input={folder / s}.lloki.h5ad" for s in samples]
-    return CliRunner().invoke(align.main, [*inputs, *map(str, arguments)])
+    of = [f"--reference={reference}"] * (reference is not None)
+    work = Path(output).parent
+    plan, found = (f"--output={work / name}" for name in ("pairs.csv", "all.pairs.npz"))
+    for command, arguments in (
+        (align_plan, [*inputs, *of, plan, f"--pairs={pairs}"]),
+        (align_pairs, [*inputs, f"--plan={work / 'pairs.csv'}", found, *map(str, options)]),
+        (align, [*inputs, *of, f"--pairs={work / 'all.pairs.npz'}", f"--output={output}"]),
+    ):
+        result = CliRunner().invoke(command.main, arguments)
+        if result.exit_code:
+            break
+    return result
 
 
 def refused(result, *words):
     assert result.exit_code == 2
     lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("align: ")
+    assert len(lines) == 1 and lines[0].startswith("align")
     assert all(word in lines[0] for word in words), lines[0]
 
 
 @pytest.fixture(scope="module")
 def aligned(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "aligned"
-    result = call(folder, "--output", out, *RUNS, samples=("there", "here", "noise"))
+    result = call(folder, out, *RUNS, samples=("there", "here", "noise"))
     assert result.exit_code == 0, result.output
     return out, result
 
@@ -73,8 +87,11 @@ def test_the_transforms_are_what_was_done_to_the_cells(folder, aligned):
     out, _ = aligned
     table = pd.read_csv(out / "transforms.csv").set_index("sample")
     assert list(table.index) == ["there", "here", "noise"]
-    assert list(table.columns) == (
-        "reference via method r00 r01 r10 r11 tx ty scale landmarks inliers rmsd p reason".split()
+    assert (
+        list(table.columns)
+        == (
+            "reference frame via method r00 r01 r10 r11 tx ty scale landmarks inliers rmsd p reason"
+        ).split()
     )
     assert set(table["reference"]) == {"here"}  # the slice with the most cells
     for sample, row in table.iterrows():
@@ -86,6 +103,8 @@ def test_the_transforms_are_what_was_done_to_the_cells(folder, aligned):
             np.testing.assert_array_equal(after.obsm[key], before.obsm[key])
         assert list(after.obs_names) == list(before.obs_names)
         assert after.uns["lloki"]["align"]["reference"] == "here"
+        assert set(after.obs["frame"]) == {row["frame"]}
+        assert row["frame"] == ("noise" if sample == "noise" else "here")
 
 
 def test_halves_meet_and_strangers_stay(folder, aligned):
@@ -123,21 +142,76 @@ def test_the_json_tells_pair_by_pair(aligned):
 
 
 def test_a_second_run_gives_the_same(folder, aligned, tmp_path):
-    call(folder, "--output", tmp_path / "again", *RUNS, samples=("there", "here", "noise"))
+    call(folder, tmp_path / "again", *RUNS, samples=("there", "here", "noise"))
     for name in ("transforms.csv", "landmarks.csv"):
         assert (tmp_path / "again" / name).read_text() == (aligned[0] / name).read_text()
 
 
 def test_plain_reference_and_one_slice(folder, tmp_path):
     out = tmp_path / "aligned"
-    result = call(folder, "--output", out, "--plain", "--reference", "there")
+    result = call(folder, out, "--plain", reference="there", pairs="star")
     assert result.exit_code == 0, result.output
     table = pd.read_csv(out / "transforms.csv").set_index("sample")
     assert dict(table["method"]) == {"here": "plain", "there": "identity"}
     assert table.loc["here", "inliers"] == table.loc["here", "landmarks"]
-    assert call(folder, "--output", out, samples=("here",)).exit_code == 0
+    assert call(folder, out, samples=("here",)).exit_code == 0
     assert list(pd.read_csv(out / "transforms.csv")["sample"]) == ["here"]
     assert pd.read_csv(out / "landmarks.csv").empty
+
+
+def test_groups_lie_in_frames_of_their_own_whatever_else_there_is(folder, tmp_path):
+    """A larger slice of another block changes nothing for the two that meet."""
+    for sample, group in (("here", "one"), ("there", "one"), ("noise", "two")):
+        part = ad.read_h5ad(folder / f"{sample}.lloki.h5ad")
+        part = ad.concat([part, part[:900].copy()]) if sample == "noise" else part
+        part.obs_names = [f"{sample}:{i}" for i in range(part.n_obs)]
+        part.obs["sample"], part.obs["align_group"] = sample, group
+        part.write_h5ad(tmp_path / f"{sample}.lloki.h5ad")
+    result = call(tmp_path, tmp_path / "out", *RUNS, samples=("noise", "here", "there"))
+    assert result.exit_code == 0 and "not aligned" not in result.stderr, result.output
+    table = pd.read_csv(tmp_path / "out/transforms.csv").set_index("sample")
+    assert dict(table["frame"]) == {"noise": "noise", "here": "here", "there": "here"}
+    assert dict(table["reference"]) == dict(table["frame"])
+    assert table.loc["there", "method"] == "robust"
+    assert set(pd.read_csv(tmp_path / "out/landmarks.csv")["sample"]) == {"there"}
+
+
+def test_no_pair_leaves_every_slice_in_its_own_frame(folder, tmp_path):
+    assert call(folder, tmp_path / "out", pairs="none").exit_code == 0
+    table = pd.read_csv(tmp_path / "out/transforms.csv")
+    assert list(table["frame"]) == ["here", "there"] and set(table["method"]) == {"identity"}
+    assert table["reason"][1] == "no pair of it was asked for"
+
+
+def test_pairs_of_several_tasks_are_those_of_one(folder, aligned, tmp_path):
+    samples = ("there", "here", "noise")
+    inputs = [f"--input={folder / s}.lloki.h5ad" for s in samples]
+    plan = tmp_path / "pairs.csv"
+    arguments = [*inputs, f"--output={plan}", "--task-cells=1"]
+    assert CliRunner().invoke(align_plan.main, arguments).exit_code == 0
+    assert list(pd.read_csv(plan)["task"]) == [0, 1, 2]
+    found = []
+    for task in (2, 0, 1):
+        found.append(tmp_path / f"{task}.pairs.npz")
+        arguments = [*inputs, f"--plan={plan}", f"--task={task}", f"--output={found[-1]}", *RUNS]
+        assert CliRunner().invoke(align_pairs.main, arguments).exit_code == 0
+    pairs = [f"--pairs={path}" for path in found]
+    result = CliRunner().invoke(align.main, [*inputs, *pairs, f"--output={tmp_path / 'out'}"])
+    assert result.exit_code == 0, result.output
+    for name in ("transforms.csv", "landmarks.csv"):
+        assert (tmp_path / "out" / name).read_text() == (aligned[0] / name).read_text()
+    twice = CliRunner().invoke(align.main, [*inputs, *pairs, pairs[0], f"--output={tmp_path}/2"])
+    refused(twice, "are there twice")
+    lacking = CliRunner().invoke(align.main, [inputs[0], *pairs, f"--output={tmp_path}/2"])
+    refused(lacking, "no --input is of")
+    (tmp_path / "bad.npz").write_bytes(b"PK")
+    refused(
+        CliRunner().invoke(align.main, [*inputs, f"--pairs={tmp_path}/bad.npz", f"--output={tmp_path}/2"]),
+        "bad.npz", "aligned pairs",
+    )  # fmt: skip
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    arguments = [*inputs, f"--plan={tmp_path}/bad.csv", f"--output={tmp_path}/2.npz"]
+    refused(CliRunner().invoke(align_pairs.main, arguments), "no plan of pairs")
 
 
 def test_coordinates_in_space(tmp_path):
@@ -145,7 +219,7 @@ def test_coordinates_in_space(tmp_path):
     xyz = rng.uniform(0, 1000, size=(300, 3)) * [1, 1, 0.2]
     write(tmp_path / "here.lloki.h5ad", "here", xyz - xyz.mean(0), xyz)
     write(tmp_path / "there.lloki.h5ad", "there", xyz - xyz.mean(0), xyz + 500)
-    result = call(tmp_path, "--output", tmp_path / "aligned", *RUNS)
+    result = call(tmp_path, tmp_path / "aligned", *RUNS)
     assert result.exit_code == 0, result.output
     table = pd.read_csv(tmp_path / "aligned" / "transforms.csv").set_index("sample")
     assert {"r22", "tz"} <= set(table.columns)
@@ -159,7 +233,7 @@ def test_too_few_cells_stay_with_a_reason(tmp_path):
     for sample in ("here", "there"):
         xy, path = rng.uniform(size=(4, 2)), tmp_path / f"{sample}.lloki.h5ad"
         write(path, sample, rng.normal(size=(4, 3)), xy)
-    result = call(tmp_path, "--output", tmp_path / "aligned")
+    result = call(tmp_path, tmp_path / "aligned")
     assert result.exit_code == 0
     assert "10 are needed" in result.stderr
     reasons = pd.read_csv(tmp_path / "aligned" / "transforms.csv")["reason"]
@@ -168,11 +242,11 @@ def test_too_few_cells_stay_with_a_reason(tmp_path):
 
 def test_bad_input_is_refused_in_one_line(folder, tmp_path):
     out = tmp_path / "aligned"
-    refused(call(folder, "--output", out, samples=("here", "nowhere")), "nowhere", "no such file")
-    refused(call(folder, "--output", out, samples=("here", "here")), "'here' is given twice")
-    refused(call(folder, "--output", out, "--reference", "x"), "--reference x", "here, there")
-    refused(call(folder, "--output", out, "--tolerance", "0"), "--tolerance", "not positive")
-    refused(call(folder, "--output", tmp_path / "no" / "aligned", *RUNS), "does not exist")
+    refused(call(folder, out, samples=("here", "nowhere")), "nowhere", "no such file")
+    refused(call(folder, out, samples=("here", "here")), "'here' is given twice")
+    refused(call(folder, out, reference="x"), "--reference x", "here, there")
+    refused(call(folder, out, "--tolerance", "0"), "--tolerance", "not positive")
+    refused(call(folder, tmp_path / "no" / "aligned", *RUNS), "does not exist")
     rng = np.random.default_rng(0)
     good, xy = rng.normal(size=(30, 12)), rng.uniform(size=(30, 2))
     broken = {
@@ -189,10 +263,10 @@ def test_bad_input_is_refused_in_one_line(folder, tmp_path):
         refused(CliRunner().invoke(align.main, arguments), f"{name}.lloki.h5ad", words)
     plain = ad.AnnData(obsm={"X_lloki": good, "spatial": xy})
     plain.write_h5ad(tmp_path / "nameless.lloki.h5ad")
-    refused(call(tmp_path, "--output", out, samples=("nameless",)), "obs['sample'] is missing")
+    refused(call(tmp_path, out, samples=("nameless",)), "obs['sample'] is missing")
     del plain.obsm["X_lloki"]
     plain.write_h5ad(tmp_path / "raw.lloki.h5ad")
-    refused(call(tmp_path, "--output", out, samples=("raw",)), "obsm['X_lloki'] is missing")
+    refused(call(tmp_path, out, samples=("raw",)), "obsm['X_lloki'] is missing")
     assert not out.exists() and not list(tmp_path.glob(".*"))
 
 

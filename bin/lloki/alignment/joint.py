@@ -41,9 +41,13 @@ def tree(samples: Sequence[str], pairs: Sequence[Pair], reference: str) -> dict[
     A maximum spanning tree (Prim 1957), in the order in which slices are reached. Slices that no
     aligned pair connects are not in it.
     """
-    reached, steps = {reference}, {}
+    reached, steps, inside = {reference}, {}, set(samples)
     while len(reached) < len(samples):
-        border = [p for p in pairs if p.share > 0 and (p.moving in reached) != (p.fixed in reached)]
+        border = [
+            p for p in pairs
+            if p.share > 0 and (p.moving in reached) != (p.fixed in reached)
+            and {p.moving, p.fixed} <= inside
+        ]  # fmt: skip
         if not border:
             break
         best = max(border, key=lambda pair: pair.share)
@@ -126,9 +130,31 @@ def inverse(motion: Motion) -> Motion:
     return Motion(rotation, -scale * rotation @ motion.translation, scale)
 
 
-def place(
-    samples: Sequence[str], pairs: Sequence[Pair], reference: str, dimensions: int
-) -> tuple[Mapping[str, Motion], dict[str, Pair]]:
-    """Motions of the slices that can be placed, and the pair by which each was reached."""
-    steps = tree(samples, pairs, reference)
-    return solve(steps, pairs, reference, dimensions), steps
+@dataclass(frozen=True)
+class Frame:
+    """Slices in one system of coordinates, that of `reference`: the motion of each into it.
+
+    steps: the pair by which each but the reference was reached.
+    """
+
+    reference: str
+    motions: Mapping[str, Motion]
+    steps: Mapping[str, Pair]
+
+
+def frames(
+    samples: Sequence[str], pairs: Sequence[Pair], sizes: Mapping[str, int], dimensions: int
+) -> list[Frame]:
+    """The slices of a group in as few frames as their pairs connect, each slice in one.
+
+    samples: the reference first; of those that no pair connects with it, the slice with most cells
+    (`sizes`) is the reference of another frame.
+    """
+    left, found, reference = list(samples), [], samples[0]
+    while left:
+        steps = tree(left, pairs, reference)
+        motions = solve(steps, pairs, reference, dimensions)
+        found.append(Frame(reference, motions, steps))
+        left = [sample for sample in left if sample not in motions]
+        reference = max(left, key=lambda sample: sizes[sample], default=None)
+    return found

@@ -11,6 +11,7 @@ from lloki.alignment.pairwise import Alignment
 from lloki.alignment.rigid import Motion
 
 NAMES = ["a", "b", "c", "d"]
+SIZES = {"a": 10, "b": 1, "c": 3, "d": 2}
 BLANK = np.zeros((0, 2), dtype=int)
 
 
@@ -59,8 +60,9 @@ def test_exact_pairs_give_exact_motions_whichever_way_they_point(seed, d):
         pair(m, f, between(true, m, f), share, rng)
         for m, f, share in (("b", "a", 0.2), ("c", "b", 0.7), ("c", "d", 0.6), ("d", "a", 0.1))
     ]
-    found, steps = joint.place(NAMES, pairs, "a", d)
-    assert list(steps) == ["b", "c", "d"]
+    (frame,) = joint.frames(NAMES, pairs, SIZES, d)
+    found = frame.motions
+    assert frame.reference == "a" and list(frame.steps) == ["b", "c", "d"]
     for sample in NAMES:
         assert_same(found[sample], true[sample], atol=1e-4)
 
@@ -72,7 +74,8 @@ def test_a_bad_pair_does_not_spoil_the_rest():
         pair(m, f, between(true, m, f), 0.6, rng)
         for m, f in (("b", "a"), ("c", "b"), ("d", "c"), ("d", "a"))
     ]
-    found, _ = joint.place(NAMES, [*good, pair("c", "a", motion(rng), 0.3, rng)], "a", 2)
+    (frame,) = joint.frames(NAMES, [*good, pair("c", "a", motion(rng), 0.3, rng)], SIZES, 2)
+    found = frame.motions
     for sample in NAMES:
         assert_same(found[sample], true[sample], atol=1e-3)
 
@@ -88,17 +91,20 @@ def test_pairs_that_disagree_a_little_share_the_error():
     shift = np.array([30.0, 0.0])
     pairs = [off("b", "a", shift), off("c", "b", 0), off("c", "a", 0)]
     chained = {"b": joint.compose(true["b"], Motion(np.eye(2), np.zeros(2)))}
-    found, _ = joint.place(["a", "b", "c"], pairs, "a", 2)
+    found = joint.frames(["a", "b", "c"], pairs, SIZES, 2)[0].motions
     miss = np.linalg.norm(found["b"].translation - chained["b"].translation)
     assert 10 < miss < 25  # the loop of three takes a third of it from every pair
     assert np.linalg.norm(found["c"].translation - true["c"].translation) < 15
 
 
-def test_slices_without_a_way_to_the_reference_are_left_out():
+def test_slices_without_a_way_to_the_reference_have_frames_of_their_own():
     rng = np.random.default_rng(0)
-    nothing = pair("b", "a", motion(rng), method="identity")
-    motions, steps = joint.place(NAMES, [nothing, pair("d", "c", motion(rng))], "a", 2)
-    assert set(motions) == {"a"} and steps == {}
+    nothing, other = pair("b", "a", motion(rng), method="identity"), pair("d", "c", motion(rng))
+    frames = joint.frames(NAMES, [nothing, other], SIZES, 2)
+    assert [frame.reference for frame in frames] == ["a", "c", "b"]  # the larger one first
+    assert [set(frame.motions) for frame in frames] == [{"a"}, {"c", "d"}, {"b"}]
+    assert_same(frames[1].motions["d"], other.fit.motion)
+    assert frames[1].steps == {"d": other} and frames[2].steps == {}
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -109,6 +115,6 @@ def test_a_scale_is_kept(factor):
     pairs = [
         pair(m, f, between(true, m, f), 0.5, rng) for m, f in (("b", "a"), ("c", "a"), ("c", "b"))
     ]
-    motions, _ = joint.place(["a", "b", "c"], pairs, "a", 2)
+    motions = joint.frames(["a", "b", "c"], pairs, SIZES, 2)[0].motions
     assert motions["b"].scale == pytest.approx(factor)
     np.testing.assert_allclose(motions["b"].translation, true["b"].translation, atol=1e-3)
