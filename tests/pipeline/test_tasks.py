@@ -83,7 +83,7 @@ def stubbed(tmp_path_factory):
 
 def test_a_samplesheet_with_quotes_and_windows_line_ends_is_read(stubbed):
     names = {row["name"] for row in trace(stubbed[0]) if row["process"] == "PREPARE_SLICE"}
-    assert names == {f"LLOKI:PREPARE_SLICE ({sample})" for sample in "abcde"}
+    assert names == {f"LLOKI:INPUTS:PREPARE_SLICE ({sample})" for sample in "abcde"}
 
 
 def test_of_an_instruments_folder_the_few_files_that_are_read_are_staged(stubbed):
