@@ -12,7 +12,7 @@ include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
-include { ALIGN } from './modules/align/main'
+include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { COMPARE } from './subworkflows/compare/main'
@@ -40,8 +40,8 @@ workflow LLOKI {
     adapted = given().cae_adapt_from ? file(given().cae_adapt_from) : []
     TRAIN_CAE(by_sample(fp), by_sample(slices), adapted, settings('train_cae'))
     INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
-    ALIGN(by_sample(INFER_CAE.out.lloki), settings('align'))
-    INTEGRATE(ALIGN.out.lloki, by_sample(slices), settings('integrate'))
+    ALIGNMENT(INFER_CAE.out.lloki)
+    INTEGRATE(ALIGNMENT.out.lloki, by_sample(slices), settings('integrate'))
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
@@ -55,35 +55,35 @@ workflow LLOKI {
     alignment_scores = channel.value([])
     others = []
     if (given().benchmark_alignment) {
-        BENCHMARK_ALIGNMENT(ALIGN.out.lloki, by_sample(slices), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
+        BENCHMARK_ALIGNMENT(ALIGNMENT.out.lloki, by_sample(slices), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
         alignment_scores = BENCHMARK_ALIGNMENT.out.scores
         others = [BENCHMARK_ALIGNMENT.out]
     }
 
     // What was done, in figures.
     done = others + [
-        INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGN.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
+        INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGNMENT.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGN.out.transforms, ALIGN.out.landmarks, alignment_scores,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
 
     // What came out, and where it is.
     results = INPUTS.out.results.mix(
-        LLOKI_FP.out.results, COMPARE.out.results,
+        LLOKI_FP.out.results, ALIGNMENT.out.results, COMPARE.out.results,
         published(
-            train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, align: ALIGN.out,
+            train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json,
             integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, report: REPORT.out,
         ),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
-    main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGN.out.transforms, REPORT.out.html)
+    main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
         by_name(main_results).filter { files -> files }, index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),

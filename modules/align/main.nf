@@ -1,12 +1,13 @@
 include { memory_for ; prologue ; repeated } from '../../functions/task'
 
-/** All slices laid on one of them. */
+/** The slices of each group in one frame, by their pairs. */
 process ALIGN {
-    label 'process_medium'
+    label 'process_single'
     memory { memory_for(lloki, 4) * task.attempt }
 
     input:
     path lloki
+    path pairs
     val settings
 
     output:
@@ -19,7 +20,7 @@ process ALIGN {
     script:
     """
     ${prologue(task.cpus, settings)}
-    align.py ${repeated('--input', lloki)} \\
+    align.py ${repeated('--input', lloki)} ${repeated('--pairs', pairs)} \\
         --output aligned ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" aligned.json > versions.yml
     """

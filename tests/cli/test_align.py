@@ -14,6 +14,8 @@ from click.testing import CliRunner
 BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
 sys.path.insert(0, str(BIN))
 
+from alignment_steps import align_slices  # noqa: E402
+
 import align  # noqa: E402
 import align_pairs  # noqa: E402
 import align_plan  # noqa: E402
@@ -51,21 +53,8 @@ def folder(tmp_path_factory):
     return out
 
 
-def call(folder, output, *options, samples=("here", "there"), reference=None, pairs="auto"):
-    """Plan, pairs and frames one after the other; the first that ends badly, or the last."""
-    inputs = [f"--input={folder / s}.lloki.h5ad" for s in samples]
-    of = [f"--reference={reference}"] * (reference is not None)
-    work = Path(output).parent
-    plan, found = (f"--output={work / name}" for name in ("pairs.csv", "all.pairs.npz"))
-    for command, arguments in (
-        (align_plan, [*inputs, *of, plan, f"--pairs={pairs}"]),
-        (align_pairs, [*inputs, f"--plan={work / 'pairs.csv'}", found, *map(str, options)]),
-        (align, [*inputs, *of, f"--pairs={work / 'all.pairs.npz'}", f"--output={output}"]),
-    ):
-        result = CliRunner().invoke(command.main, arguments)
-        if result.exit_code:
-            break
-    return result
+def call(folder, output, *options, samples=("here", "there"), **how):
+    return align_slices([folder / f"{s}.lloki.h5ad" for s in samples], output, *options, **how)
 
 
 def refused(result, *words):
@@ -205,10 +194,8 @@ def test_pairs_of_several_tasks_are_those_of_one(folder, aligned, tmp_path):
     lacking = CliRunner().invoke(align.main, [inputs[0], *pairs, f"--output={tmp_path}/2"])
     refused(lacking, "no --input is of")
     (tmp_path / "bad.npz").write_bytes(b"PK")
-    refused(
-        CliRunner().invoke(align.main, [*inputs, f"--pairs={tmp_path}/bad.npz", f"--output={tmp_path}/2"]),
-        "bad.npz", "aligned pairs",
-    )  # fmt: skip
+    arguments = [*inputs, f"--pairs={tmp_path}/bad.npz", f"--output={tmp_path}/2"]
+    refused(CliRunner().invoke(align.main, arguments), "bad.npz", "aligned pairs")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     arguments = [*inputs, f"--plan={tmp_path}/bad.csv", f"--output={tmp_path}/2.npz"]
     refused(CliRunner().invoke(align_pairs.main, arguments), "no plan of pairs")

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
 sys.path.insert(0, str(BIN))
 
-import align  # noqa: E402
+from alignment_steps import align_slices  # noqa: E402
+
 import benchmark_alignment  # noqa: E402
 
 TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -38,8 +39,7 @@ def folder(tmp_path_factory):
         embedding = ad.AnnData(obs=part.obs, obsm={"spatial": part.obsm["spatial"]})
         embedding.obsm["X_lloki"] = z[cells].astype(np.float32)
         embedding.write_h5ad(out / f"{sample}.lloki.h5ad")
-    inputs = [f"--input={out / s}.lloki.h5ad" for s in places]
-    result = CliRunner().invoke(align.main, [*inputs, "--output", str(out / "aligned")])
+    result = align_slices([out / f"{s}.lloki.h5ad" for s in places], out / "aligned")
     assert result.exit_code == 0, result.output
     return out
 

@@ -20,7 +20,8 @@ MAPPED = [
 STAGES = """
 prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align benchmark_alignment integrate join_shared baseline
+mosaic_embed train_cae infer_cae align_plan align_pairs align benchmark_alignment integrate
+join_shared baseline
 export_embedding benchmark report
 """.split()
 
@@ -38,6 +39,9 @@ GIVEN = {
     "mosaic_embed": "model",
     "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
+    "align_plan": "task_cells",
+    "align_pairs": "plan task",
+    "align": "pairs",
     "integrate": "slice",
     "join_shared": "",
     "baseline": "",

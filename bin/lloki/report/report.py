@@ -127,7 +127,10 @@ def pictures(material: Material) -> dict[str, Figure]:
         drawn[name] = figures.spatial_grid(places, parts, by)
     if material.transforms is not None and "spatial_aligned" in material.data.obsm:
         if len(material.samples) > 1:
-            drawn["alignment"] = figure_alignment.together(*results.overlays(material))
+            frames = results.overlays(material)
+            for frame, sides in frames.items():
+                name = f"alignment_{frame}" if len(frames) > 1 else "alignment"
+                drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
     if found := run.sparsities(material):

@@ -12,6 +12,7 @@ from lloki.report import figure_alignment, figures, markup
 from lloki.report.markup import Section, absent
 from lloki.report.material import Material
 
+PICTURES = 12  # of landmarks, and of slices over their references
 TRANSFORM_TITLES = {"rmsd": "rmsd, µm", "p": "p by chance"}
 
 
@@ -95,7 +96,7 @@ def alignment(material: Material) -> Section:
         "All slices over one another, as they came (centred) and after the rotation and shift "
         "found from landmarks: cells that are each other's neighbours in LLOKI space. Lines join "
         "landmarks, at most 200 of a pair; blue ones agree with the motion. Then each slice "
-        "(orange) over the reference (grey)."
+        f"(orange) over the reference of its frame (grey). Of many, {PICTURES} are shown."
     )
     table = material.transforms
     if table is None or "spatial_aligned" not in material.data.obsm:
@@ -104,9 +105,11 @@ def alignment(material: Material) -> Section:
     moved = table[table["sample"].astype(str) != table["reference"].astype(str)]
     together, pictures = "", []
     if len(material.samples) > 1:
-        drawn = figures.png(figure_alignment.together(*overlays(material)), 150)
-        alt = "All slices over one another, before and after alignment"
-        together = markup.grid([markup.picture(drawn, "All slices", alt, wide=True)], 1)
+        for frame, sides in overlays(material).items():
+            drawn = figures.png(figure_alignment.together(*sides), 150)
+            caption = "All slices" if len(sides[0]) == len(material.samples) else f"On {frame}"
+            alt = f"{caption} over one another, before and after alignment"
+            together += markup.grid([markup.picture(drawn, caption, alt, wide=True)], 1)
         pictures = [
             markup.picture(
                 figures.png(figure_alignment.landmark_lines(*lines), 150), caption,
@@ -151,16 +154,27 @@ def alignment_scores(table: pd.DataFrame | None) -> str:
     ) + markup.table([names.get(name, name) for name in kept], rows)  # fmt: skip
 
 
-def overlays(material: Material) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Places by sample: before, all centred; after, those that lie in the reference's frame."""
+def overlays(material: Material) -> dict[str, tuple[dict[str, np.ndarray], ...]]:
+    """Places by sample, before (centred) and after, of each frame that several slices share.
+
+    With one such frame, or none, all slices are in the picture of before.
+    """
     before, after = material.data.obsm["spatial"], material.data.obsm["spatial_aligned"]
     table = material.transforms.astype({"sample": str, "reference": str, "method": str})
-    placed = table[(table["method"] != "identity") | (table["sample"] == table["reference"])]
+    frame = table["frame" if "frame" in table else "reference"].astype(str)
+    members = table.groupby(frame, sort=False)["sample"].agg(list)
+    shared = {name: inside for name, inside in members.items() if len(inside) > 1}
     samples = material.samples
     centred = {s: before[cells] - before[cells].mean(axis=0) for s, cells in samples.items()}
-    kept = set(placed["sample"])
-    empty = np.full((1, before.shape[1]), np.nan)
-    return centred, {s: after[cells] if s in kept else empty for s, cells in samples.items()}
+    if len(shared) < 2:
+        ((name, inside),) = shared.items() or [next(iter(members.items()))]
+        empty = np.full((1, before.shape[1]), np.nan)
+        placed = {s: after[cells] if s in inside else empty for s, cells in samples.items()}
+        return {name: (centred, placed)}
+    return {
+        name: ({s: centred[s] for s in inside}, {s: after[samples[s]] for s in inside})
+        for name, inside in shared.items()
+    }
 
 
 def landmark_pairs(material: Material) -> dict[str, tuple[np.ndarray, ...]]:
@@ -168,7 +182,7 @@ def landmark_pairs(material: Material) -> dict[str, tuple[np.ndarray, ...]]:
     table, places = material.landmarks, material.data.obsm["spatial"]
     if table is None:
         return {}
-    found = {}
+    found: dict[str, tuple[np.ndarray, ...]] = {}
     for (sample, reference), rows in table.astype({"sample": str}).groupby(["sample", "reference"]):
         if {sample, reference} <= set(material.samples):
             sides = [material.samples[name] for name in (sample, reference)]
@@ -181,7 +195,8 @@ def landmark_pairs(material: Material) -> dict[str, tuple[np.ndarray, ...]]:
             agree = rows["inlier"].to_numpy(bool)[known]
             caption = f"{sample} and {reference}" + ("" if agree.any() else " (not aligned)")
             found[caption] = places[sides[0]], places[sides[1]], pairs[known], agree
-    return found
+    best = sorted(found, key=lambda caption: -found[caption][3].sum())
+    return {caption: found[caption] for caption in best[:PICTURES]}
 
 
 def aligned_pairs(material: Material) -> dict[tuple[str, str], tuple[np.ndarray, ...]]:
@@ -198,6 +213,8 @@ def aligned_pairs(material: Material) -> dict[tuple[str, str], tuple[np.ndarray,
             here, there = material.samples[sample], material.samples[reference]
             centred = before[here] + before[there].mean(axis=0) - before[here].mean(axis=0)
             pairs[sample, reference] = before[there], centred, after[here]
+        if len(pairs) == PICTURES:
+            break
     return pairs
 
 

@@ -23,6 +23,8 @@ STAGES = {
     "scgpt_embed": "scGPT embedding",
     "train_cae": "Conditional autoencoder trained",
     "infer_cae": "LLOKI embedding",
+    "align_plan": "Pairs to align chosen",
+    "align_pairs": "Pairs of slices aligned",
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
     "join_shared": "Shared genes for other methods",
