@@ -24,6 +24,7 @@ STARTS = {
     "ablation": "CAE_VARIANT",
     "benchmark_alignment": "BENCHMARK_ALIGNMENT",
     "pretrain_scgpt": "PRETRAIN_SCGPT",
+    "viewer_files": "VIEWER_FILES",
 }
 ALWAYS = """
 PREPARE_SLICE BUILD_GRAPH OT_SPARSITY IMPUTE BUILD_GRAPH_IMPUTED DENOISE FIT_MOSAIC MOSAIC_EMBED
