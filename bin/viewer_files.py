@@ -14,16 +14,16 @@ from lloki.support.errors import InputError
 def main(run: Run, input, label_key, output) -> None:
     """Write labels, clusters, UMAP and aligned coordinates under the cells' own ids."""
     from lloki.report import viewer
-    from lloki.slices import detect, files
+    from lloki.slices import checks, detect, files
     from lloki.support.names import plain_names
 
-    data = files.read_h5ad(input)
+    data = files.read_embedding(input, "spatial")
+    for key in set(viewer.PLACES) & set(data.obsm):
+        checks.check_embedding(data.obsm[key], input, key)
     for key in ("sample", *label_key):
         if key not in data.obs:
             have = ", ".join(map(str, data.obs.columns)) or "none"
             raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
-    if "spatial" not in data.obsm:
-        raise InputError(input, "obsm['spatial'] is missing", "make the file with integrate.py")
     folders = plain_names(dict.fromkeys(data.obs["sample"].astype(str)))
     formats = {sample: viewer.format_of(data, sample) for sample in folders}
     groups = viewer.groupings(data.obs, label_key).columns.tolist()

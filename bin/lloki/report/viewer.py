@@ -69,7 +69,7 @@ def viewer_files(
     """The files of a sample by name; tables have the cells' ids as their index.
 
     data: as integrated, with the cells of all samples; labels: columns of its obs. Every sample has
-    ANY, all columns of `groupings` and `numbers`; an instrument's sample what its viewer takes, too.
+    ANY, all columns of `groupings` and `numbers`; an instrument's what its viewer takes, too.
     """
     cells = data[data.obs["sample"].astype(str) == sample]
     ids, form = cell_ids(cells.obs, sample), format_of(data, sample)
@@ -90,8 +90,9 @@ def viewer_files(
             places["X_umap"] = cells.obsm["X_umap"]
         obs = _table(ids, "EntityID", filled.astype("category"))
         found["cells.h5ad"] = ad.AnnData(obs=obs, obsm=places)
-        found["cell_categories.csv"] = _table(ids, "EntityID", filled)
-        found["cell_numeric_categories.csv"] = _table(ids, "EntityID", values)
+        for name, part in (("categories", filled), ("numeric_categories", values)):
+            if len(part.columns):
+                found[f"cell_{name}.csv"] = _table(ids, "EntityID", part)
     elif form == "cosmx":
         found["_metadata.csv"] = _table(_with_slide(ids, cells.obs), "cell_ID", filled, values)
     return found

@@ -139,10 +139,10 @@ def prepare(
     Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
     slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
     `normalized` X is taken as it is. Cells of fewer than `min_counts` counts (and of none) are
-    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. `cell_id` in
-    obs, if there is one, becomes text. The user's columns `sample`, `technology` and `panel` stay as
-    `sample_given` and so on. InputError if values are not counts (without `normalized`) or no cell
-    is left.
+    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. `cell_id`
+    in obs, if there is one, becomes text. The user's columns `sample`, `technology` and `panel`
+    stay as `sample_given` and so on. InputError if values are not counts (without `normalized`) or
+    no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
