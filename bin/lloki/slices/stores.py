@@ -1,8 +1,8 @@
 """Zarr stores: an AnnData, or the table of a SpatialData, read (versions 2 and 3) and written.
 
-anndata reads and writes the tables. The package spatialdata is not needed: the form of what stands
-beside a table, cells as circles, is that of its oldest format (0.1, zarr 2), which all its versions
-read and which needs no parquet.
+anndata reads and writes the tables. The package spatialdata is not needed: what stands beside a
+table, cells as circles, has the form of its first format (0.1, zarr 2), which needs no parquet and
+which it still reads.
 """
 
 from __future__ import annotations
