@@ -205,13 +205,16 @@ def test_what_is_no_integrated_file(viewer, tmp_path):
     data = viewer[1].copy()
     data.write_h5ad(tmp_path / "i.h5ad")
     refused("no column 'kind'", "lloki_cluster")
-    data.obs["kind"] = "a"
-    del data.obsm["spatial"]
-    data.write_h5ad(tmp_path / "i.h5ad")
-    refused("obsm['spatial']")
-    del data.obs["sample"]
-    data.write_h5ad(tmp_path / "i.h5ad")
-    refused("no column 'sample'")
+    for change, *words in (
+        (lambda data: data.obs.pop("sample"), "no column 'sample'"),
+        (lambda data: data.obsm.pop("spatial"), "obsm['spatial']", "missing"),
+        (lambda data: data.obsm["X_umap"].fill(np.nan), "obsm['X_umap']", "NaN"),
+    ):
+        data = viewer[1].copy()
+        data.obs["kind"] = "a"
+        change(data)
+        data.write_h5ad(tmp_path / "i.h5ad")
+        refused(*words)
 
 
 FOLDERS = {  # of others' data: technology, file of cells, its column of ids
