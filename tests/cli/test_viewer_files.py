@@ -178,6 +178,7 @@ def test_other_slices_have_the_one_table_by_their_own_ids(viewer):
                       "aligned_Y", "lloki_label_probability"]  # fmt: skip
     assert sum(len(ids(path)) for path in viewer[0].glob("*/cells.csv")) == data.n_obs
     record = json.loads(viewer[0].with_suffix(".json").read_text())
+    assert "lloki_cluster_colors" in data.uns and "cell_id_colors" not in data.uns
     assert record["groupings"] == ["cell type", "lloki_cluster"] and not record["warnings"]
     assert record["formats"]["plain"] == "h5ad" and record["formats"]["old"] == "merscope"
 
