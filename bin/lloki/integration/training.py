@@ -17,6 +17,7 @@ from torch import nn
 from lloki.integration.cae import ConditionalAutoencoder, encode
 from lloki.integration.pairs import Partners
 from lloki.integration.training_set import Cells
+from lloki.support.errors import InputError
 from lloki.support.storage import take
 
 STEPS = 600  # what `epochs_for` aims at: losses of the real slices are flat from there on
@@ -244,9 +245,16 @@ def _without_rows(gradient: torch.Tensor, frozen: int) -> torch.Tensor:
 
 
 def join_processes(where: torch.device) -> int:
-    """This process's number among those that were started together, as by torchrun."""
+    """This process's number among those that were started together, as by torchrun.
+
+    On GPUs each has one of its own: InputError where they are too few.
+    """
     if where.type == "cuda":
-        torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
+        place, there = dist.get_node_local_rank(fallback_rank=0), torch.cuda.device_count()
+        if place >= there:
+            fact = f"process {place + 1} on this machine, which has {there} GPUs"
+            raise InputError("--device cuda", fact, "start one process a GPU")
+        torch.cuda.set_device(place)
     dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
     return dist.get_rank()
 
