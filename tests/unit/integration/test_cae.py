@@ -258,6 +258,17 @@ def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path)
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_embeddings_on_a_gpu_train_as_those_in_memory(device, monkeypatch):
+    settings = replace(TRAINING, epochs=3)
+    trainer, there, _ = train(settings=settings, device=device)
+    assert (trainer.held is None) == (device == "cpu")
+    monkeypatch.setattr(training, "on_gpu", lambda embedding, device: None)
+    _, here, _ = train(settings=settings, device=device)
+    for one, other in zip(here, there, strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_group_of_one_process_trains_as_it_does_alone(device, monkeypatch):
     settings = replace(TRAINING, epochs=3)
     _, alone, _ = train(settings=settings, device=device)
