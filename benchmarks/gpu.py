@@ -46,17 +46,13 @@ STAGES = "propagation", "scgpt", "cae", "pretraining"
 @click.option("--part", default=1.0, show_default=True, help="Of what the CPU does by default.")
 @click.option("--layers", default=12, show_default=True, help="Of scGPT.")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), default=STAGES)
-@click.option("--second", type=click.Choice(["cuda", "cpu"]), default="cuda",
-              help="cpu: to try the program itself.")  # fmt: skip
-def main(sizes, embedded, trained, part, layers, stages, second) -> None:
+def main(sizes, embedded, trained, part, layers, stages) -> None:
     """Print a Markdown table: seconds on both devices, peak memory of the GPU, agreement."""
-    global GPU
-    GPU = torch.device(second)
-    if second == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         print("PyTorch sees no GPU here: nothing to compare.")
         return
-    name = torch.cuda.get_device_name() if second == "cuda" else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    name, threads = torch.cuda.get_device_name(), torch.get_num_threads()
+    print(f"{name}, PyTorch {torch.__version__}, {threads} threads\n")
     print("| step | size | CPU s | GPU s | ratio | peak GB | agreement |\n" + "|---" * 7 + "|")
     random = np.random.default_rng(0)
     warm = random.normal(size=(5000, 50)).astype(np.float32)

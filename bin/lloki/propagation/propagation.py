@@ -86,7 +86,7 @@ def _product(
     import torch
 
     parts = (torch.from_numpy(part) for part in (graph.indptr, graph.indices, graph.data))
-    weights = torch.sparse_csr_tensor(*parts, size=graph.shape, check_invariants=False).to(gpu)
+    weights = torch.sparse_csr_tensor(*parts, size=graph.shape).to(gpu)
 
     def spread(values: np.ndarray) -> Callable[[slice], np.ndarray]:
         whole = (weights @ torch.from_numpy(values).to(gpu)).cpu().numpy()

@@ -146,12 +146,19 @@ class Progress:
 
 
 seed_option = click.option("--seed", type=int, default=0, help="Of every random choice.")
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    help="Where to compute; auto: on a GPU if there is one.",
-)
+
+
+def device_choice(auto: str) -> Callable:
+    """The option --device, and what its default means."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help=f"Where to compute; auto: {auto}.",
+    )
+
+
+device_option = device_choice("on a GPU if there is one")
 slice_option = click.option("--input", required=True, help="The slice: SAMPLE.slice.h5ad.")
 slices_option = click.option(
     "--slice", required=True, multiple=True, help="SAMPLE.slice.h5ad of each input; repeatable."
