@@ -17,6 +17,7 @@ include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
+include { VIEWER_FILES } from './modules/viewer_files/main'
 include { REPORT } from './modules/report/main'
 include { RUN_RECORD } from './modules/run_record/main'
 
@@ -60,8 +61,15 @@ workflow LLOKI {
         others = [BENCHMARK_ALIGNMENT.out]
     }
 
+    // The same cells for the instruments' own viewers.
+    viewer = []
+    if (given().viewer_files) {
+        VIEWER_FILES(INTEGRATE.out.integrated, settings('viewer_files', ['--label-key': labels]))
+        viewer = [VIEWER_FILES.out]
+    }
+
     // What was done, in figures.
-    done = others + [
+    done = others + viewer + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGNMENT.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
@@ -79,7 +87,8 @@ workflow LLOKI {
         LLOKI_FP.out.results, ALIGNMENT.out.results, COMPARE.out.results,
         published(
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json,
-            integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, report: REPORT.out,
+            integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            report: REPORT.out,
         ),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()

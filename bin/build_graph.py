@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from lloki.support.cli import Run, command, device_option, seed_option
+from lloki.support.cli import Run, command, device_choice, seed_option
 from lloki.support.errors import InputError
+
+GPU_CELLS = 50_000  # below, a GPU takes longer to start than its search saves
 
 
 @command("build_graph", presets={"release": {"n_pcs": 0}})
@@ -32,7 +34,7 @@ from lloki.support.errors import InputError
     default="auto",
     help="Search; auto: exact while that is fast enough.",
 )
-@device_option
+@device_choice(f"on a GPU, if there is one, from {GPU_CELLS:,} cells on")
 def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method, device) -> None:
     """Build the cell graph: neighbours in expression, weights by distance in space (Eq. 1)."""
     width = _width(sigma)
@@ -42,9 +44,8 @@ def main(run: Run, input, output, neighbors, n_pcs, metric, sigma, seed, method,
     from lloki.support import search
     from lloki.support.device import choose_gpu, device_name
 
-    gpu = choose_gpu(device)
-
     data = files.read_expression(input, spatial=True)
+    gpu = choose_gpu(device, worth=data.n_obs >= GPU_CELLS)
     space = graph.principal_components(data.X, n_pcs, seed) if n_pcs else data.X.toarray()
     found = search.find_neighbours(space, neighbors, metric, method, seed, gpu)
     if method == "approx" and found.method == "exact":

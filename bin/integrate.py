@@ -2,6 +2,7 @@
 """Join all slices and their embeddings in one file, with the baseline on shared genes."""
 
 from collections import Counter
+from pathlib import Path
 
 import click
 
@@ -22,14 +23,15 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 )
 @seed_option
 @click.option("--umap/--no-umap", default=True, help="UMAPs of the embeddings and the baseline.")
-def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
+@click.option("--zarr", is_flag=True, help="A SpatialData store, too, beside the output: .zarr.")
+def main(run: Run, input, slice, output, n_pcs, seed, umap, zarr) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
 
     from lloki.integration import joined
     from lloki.propagation import graph
     from lloki.report import figures
-    from lloki.slices import files, samples
+    from lloki.slices import files, samples, stores
 
     embedded = samples.by_sample(input, _read, same_width=EMBEDDINGS)
     expressed = list(samples.expression_of(slice, embedded).values())
@@ -60,7 +62,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
         "samples": {name: dict(part.uns.get("lloki", {})) for name, part in embedded.items()},
         "integrate": {"n_pcs": n_pcs, "seed": seed},
     }
-    for name in data.obs.select_dtypes("category"):
+    for name in data.obs.select_dtypes("category").columns.difference(["cell_id"]):
         data.uns[f"{name}_colors"] = figures.category_colours(data.obs[name])
     technology = data.obs.get("technology")
     run.report(
@@ -74,6 +76,9 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
     )
     with run.output(output) as temporary:
         files.write_h5ad(data, temporary)
+    if zarr:
+        with run.output(Path(output).with_suffix(".zarr")) as temporary:
+            stores.write_spatialdata(data, temporary)
 
 
 def _with_shared_genes(obs, expressed: list):

@@ -4,7 +4,7 @@
 import click
 
 from lloki import __version__
-from lloki.support.cli import Run, command, device_option, slice_option
+from lloki.support.cli import Run, command, device_choice, slice_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,6 +13,7 @@ def main() -> None:
     """Impute missing genes by propagation on the graph of a slice, then denoise the result."""
 
 
+DEVICE = device_choice("on the CPU, which is done before a GPU has started")
 WEIGHTS = click.option(
     "--weights",
     type=click.Choice(["mean", "symmetric"]),
@@ -42,7 +43,7 @@ WEIGHTS = click.option(
     help="Imputed values that stay where a cell has more than its target.",
 )
 @click.option("--seed", type=int, default=0, help="Of --keep random.")
-@device_option
+@DEVICE
 def impute(
     run: Run, input, graph, targets, output, max_iter, tolerance, weights, thin, keep, seed, device
 ) -> None:
@@ -54,7 +55,7 @@ def impute(
     from lloki.slices import files
     from lloki.support.device import choose_gpu, device_name
 
-    gpu = choose_gpu(device)
+    gpu = choose_gpu(device, worth=False)
     data = files.read_expression(input)
     edges = weighted(stored.read_graph(graph, data, input), weights)
     limits = stored.read_targets(targets, data, input)
@@ -127,7 +128,7 @@ def impute(
     default="imputed",
     help="Genes a cell may hold: those it holds imputed, or all.",
 )
-@device_option
+@DEVICE
 def denoise(
     run: Run, input, imputed, graph, output, alpha, weights, diffuse, support, device
 ) -> None:
@@ -137,7 +138,7 @@ def denoise(
     from lloki.slices import files
     from lloki.support.device import choose_gpu, device_name
 
-    gpu = choose_gpu(device)
+    gpu = choose_gpu(device, worth=False)
     data = files.read_expression(input)
     filled = files.read_expression(imputed)
     stored.check_same_names(data.obs_names, filled.obs_names, "cells", imputed, input)

@@ -90,7 +90,7 @@ def main(
             model, batches = cae.new_model(tokens, width, *sizes, options["seed"])
         batch = [batches.index(token) for token in tokens]
         cells, partners = _training_set(
-            run, data, embedding, batch, expression, cell_type_key, negatives, options
+            run, data, embedding, batch, expression, cell_type_key, negatives, where, options
         )
         if adapt_from:
             options["lr"] = options["adapt_lr"]
@@ -121,7 +121,8 @@ def main(
 
 
 def _training_set(
-    run: Run, data: dict, embedding, batch, expression, cell_type_key, negatives, options: dict
+    run: Run, data: dict, embedding, batch, expression, cell_type_key, negatives, where,
+    options: dict,
 ) -> tuple:  # fmt: skip
     """The cells and their partners in other batches, by their genes too where slices are given."""
     import numpy as np
@@ -143,7 +144,8 @@ def _training_set(
     names = "neighbors", "pair_neighbors", "pair_smoothing", "seed"
     cells, partners = training_set.assemble(
         embedding, [d.n_obs for d in data.values()], batch, genes, labels,
-        hard_negatives=negatives == "hard", **{name: options[name] for name in names},
+        hard_negatives=negatives == "hard", gpu=where if where.type == "cuda" else None,
+        **{name: options[name] for name in names},
     )  # fmt: skip
     if not len(partners.cells):
         run.warn("no mutual nearest neighbours between batches: trained without triplets")

@@ -92,6 +92,7 @@ COMMANDS = (
             "aligned/a.lloki.h5ad a.slice.h5ad b.slice.h5ad"),
     command("benchmark --input @integrated.h5ad --embedding X_lloki", "benchmark",
             "integrated.h5ad"),
+    command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),
     command("report --integrated @integrated.h5ad --metrics @metrics.csv "
             "--history @cae/history.csv --transforms @aligned/transforms.csv "
             "--versions @versions.yml --params @params.json "

@@ -20,7 +20,8 @@ SAMPLES = ("osmfish", "starmap", "xenium")
 def test_the_demo_gives_all_results(demo):
     results = demo / "results"
     names = "integrated.h5ad report.html metrics.csv transforms.csv run.json software_versions.yml"
-    for name in [*names.split(), "cae/model.safetensors", "mosaic/config.json"]:
+    models = ["cae/model.safetensors", "mosaic/config.json"]
+    for name in [*names.split(), *models, *(f"viewer/{sample}/cells.csv" for sample in SAMPLES)]:
         assert (results / name).stat().st_size > 0, name
     for sample in SAMPLES:
         assert (results / "slices" / sample / f"{sample}.slice.h5ad").is_file()
@@ -159,6 +160,12 @@ def test_instruments_folders_and_slices_without_labels_go_with_the_others(tmp_pa
     assert labels["xen"] == 0 < labels["star"]
     cells = whole.obs[whole.obs["sample"] == "xen"]
     assert set(cells["cell_id"]) <= set(data.obs_names)
+    viewer = tmp_path / "results/viewer"  # without labels, Xenium Explorer has nothing to show
+    assert {str(path.relative_to(viewer)) for path in viewer.rglob("*.*")} == {
+        "xen/cells.csv", "star/cells.csv"
+    }  # fmt: skip
+    table = pd.read_csv(viewer / "xen/cells.csv", dtype=str)
+    assert table["cell_id"].tolist() == cells["cell_id"].tolist()
     record = json.loads((tmp_path / "results/slices/xen/xen.slice.json").read_text())
     assert record["format"] == "xenium" and record["genes"] == data.n_vars
     assert record["controls"]["Negative Control Probe"]["features"] == 1

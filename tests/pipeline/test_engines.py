@@ -24,6 +24,7 @@ STARTS = {
     "ablation": "CAE_VARIANT",
     "benchmark_alignment": "BENCHMARK_ALIGNMENT",
     "pretrain_scgpt": "PRETRAIN_SCGPT",
+    "viewer_files": "VIEWER_FILES",
 }
 ALWAYS = """
 PREPARE_SLICE CHECK_REFERENCE CHECK_INPUTS

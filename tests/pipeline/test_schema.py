@@ -20,9 +20,8 @@ MAPPED = [
 STAGES = """
 prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align_plan align_pairs align benchmark_alignment integrate
-join_shared baseline
-export_embedding benchmark report
+mosaic_embed train_cae infer_cae align_plan align_pairs align benchmark_alignment
+integrate join_shared baseline export_embedding benchmark viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -48,6 +47,7 @@ GIVEN = {
     "export_embedding": "key",
     "benchmark": "label_key embedding external not_run expected",
     "benchmark_alignment": "slice label_key",
+    "viewer_files": "label_key",
     "report": "integrated metrics coherence embeddings history transforms landmarks "
     "alignment_scores versions params label_key config",
 }

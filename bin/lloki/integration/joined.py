@@ -49,9 +49,9 @@ def _categories(parts: Sequence[pd.Series]) -> list[str]:
     """The values that occur; those of a categorical column in its own order, others sorted."""
     seen: dict[str, None] = {}
     for part in parts:
-        found = part.dropna().unique()
+        found = set(part.dropna().unique())
         order = part.cat.categories if hasattr(part, "cat") else sorted(found, key=str)
-        seen.update((str(value), None) for value in order if value in set(found))
+        seen.update((str(value), None) for value in order if value in found)
     return list(seen)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +20,9 @@ from lloki.embedding import mosaic
 from lloki.support.neighbours import mutual_matrix, nearest, unit_rows
 from lloki.support.search import find_neighbours
 from lloki.support.storage import blocks
+
+if TYPE_CHECKING:
+    import torch
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
 FEWEST = 5  # shared genes that say something
@@ -41,7 +46,13 @@ def search_space(embedding: np.ndarray) -> np.ndarray:
     return space
 
 
-def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+def own_neighbors(
+    space: np.ndarray,
+    slices: np.ndarray,
+    k: int,
+    seed: int = 0,
+    gpu: torch.device | None = None,
+) -> np.ndarray:
     """Rows of the k nearest cells of the own slice for every cell (n × k, int32; cosine).
 
     space: n × d; slices: n numbers. Nearest first; exact but in very large slices. A
@@ -50,14 +61,16 @@ def own_neighbors(space: np.ndarray, slices: np.ndarray, k: int, seed: int = 0) 
     found = np.empty((len(space), k), dtype=np.int32)
     for s in np.unique(slices):
         rows = np.flatnonzero(slices == s)
-        near = find_neighbours(space[rows], k, "cosine", seed=seed).indices
+        near = find_neighbours(space[rows], k, "cosine", seed=seed, gpu=gpu).indices
         if near.shape[1] == 0:
             near = np.arange(len(rows))[:, None]
         found[rows] = rows[np.take(near, np.resize(np.arange(near.shape[1]), k), axis=1)]
     return found
 
 
-def hard_negatives(space: np.ndarray, slices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def hard_negatives(
+    space: np.ndarray, slices: np.ndarray, labels: np.ndarray, gpu: torch.device | None = None
+) -> np.ndarray:
     """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
 
     space: n × d; slices: n numbers; labels: n.
@@ -68,7 +81,7 @@ def hard_negatives(space: np.ndarray, slices: np.ndarray, labels: np.ndarray) ->
         for label in np.unique(labels[rows]):
             same = labels[rows] == label
             if not same.all():
-                near, _ = nearest(space[rows[same]], space[rows[~same]], 1)
+                near, _ = nearest(space[rows[same]], space[rows[~same]], 1, gpu=gpu)
                 found[rows[same]] = rows[~same][near[:, 0]]
     return found
 
@@ -162,16 +175,21 @@ class Partners:
         return Partners(np.concatenate([[0], np.cumsum(same)])[self.first], self.cells[same])
 
 
-def find_partners(views: Sequence[View], batches: Sequence[object], k: int) -> Partners:
+def find_partners(
+    views: Sequence[View],
+    batches: Sequence[object],
+    k: int,
+    gpu: torch.device | None = None,
+) -> Partners:
     """Mutual nearest neighbours between all slices of different batches.
 
     views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
     embeddings plus, where two slices share FEWEST genes or more, that of the shared genes.
     """
-    found = []
+    found, search = [], partial(_search, gpu)
     for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
         if of_first != of_second:
-            pairs = mutual_matrix(*_sides(first, second), k, _search)
+            pairs = mutual_matrix(*_sides(first, second), k, search)
             found.append((first.rows, second.rows, pairs))
     return _joined(sum(len(v.rows) for v in views), found)
 
@@ -203,9 +221,9 @@ def find_pairs(views: Sequence[View], batches: Sequence[object], k: int) -> np.n
     return find_partners(views, batches, k).table()
 
 
-def _search(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
-    """As `nearest_rows`; by an index where there are very many cells on a side."""
-    return find_neighbours(base, k, query=query).indices
+def _search(gpu: torch.device | None, query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
+    """As `nearest_rows`; by an index where there are very many cells on a side and no GPU."""
+    return find_neighbours(base, k, gpu=gpu, query=query).indices
 
 
 def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:

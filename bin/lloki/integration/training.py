@@ -17,7 +17,8 @@ from torch import nn
 from lloki.integration.cae import ConditionalAutoencoder, encode
 from lloki.integration.pairs import Partners
 from lloki.integration.training_set import Cells
-from lloki.support.storage import take
+from lloki.support.errors import InputError
+from lloki.support.storage import blocks, take
 
 STEPS = 600  # what `epochs_for` aims at: losses of the real slices are flat from there on
 SAMPLED_NEIGHBORS = 4  # conserved neighbours that a step looks at, of each anchor
@@ -85,7 +86,8 @@ class Trainer:
         self.training, self.model, self.device = training, model.to(device), device
         self.random = np.random.default_rng(training.seed)
         self.cells, self.history = cells, []
-        self.batch = torch.from_numpy(cells.batch.astype(np.int64)).to(device)
+        self.batch = self._there(cells.batch)
+        self.held = on_gpu(cells.embedding, device)
         self.members = _by_slice(np.arange(len(cells.slice)), cells.slice)
         self.anchors = self.members
         if cells.anchors is not None:
@@ -101,7 +103,7 @@ class Trainer:
 
     def epoch(self) -> dict[str, float]:
         """One pass in which every anchor is seen once; the mean of each loss, kept in `history`."""
-        totals: dict[str, float] = {}
+        totals: dict[str, torch.Tensor] = {}
         for anchors in self._chunks():
             losses = self._losses(anchors)
             self.optimizer.zero_grad()
@@ -110,8 +112,8 @@ class Trainer:
                 self._add_up(losses)
             self.optimizer.step()
             for name, loss in losses.items():
-                totals[name] = totals.get(name, 0.0) + loss.item() * len(anchors)
-        means = {name: total / self.cells_seen for name, total in totals.items()}
+                totals[name] = totals.get(name, 0.0) + loss.detach().double() * len(anchors)
+        means = {name: total.item() / self.cells_seen for name, total in totals.items()}
         self.history.append({"epoch": len(self.history) + 1, **means})
         return means
 
@@ -166,22 +168,22 @@ class Trainer:
         used, where = np.unique(
             np.concatenate([anchors, near.ravel(), positive, negative]), return_inverse=True
         )
-        a, j, p, n = np.split(where, np.cumsum([len(anchors), near.size, len(positive)]))
-        cells = torch.from_numpy(take(self.cells.embedding, used)).to(self.device)
-        batch = self._rows(self.batch, used)
+        cells, batch = self._embedding(used), self.batch.index_select(0, self._there(used))
+        sizes = len(anchors), near.size, len(positive), len(negative)
+        a, j, p, n = self._there(where).split(sizes)
         latent = self.model.encode(cells, batch)
-        decoded = self.model.decode(self._rows(latent, a), self._rows(batch, a))
-        i = a.repeat(drawn)
+        decoded = self.model.decode(_rows(latent, a), _rows(batch, a))
+        i = a.repeat_interleave(drawn)
         losses = {
-            "reconstruction": weight * reconstruction_loss(self._rows(cells, a), decoded),
+            "reconstruction": weight * reconstruction_loss(_rows(cells, a), decoded),
             "conservation": weight * conservation_loss(
-                distance(self._rows(latent, i), self._rows(latent, j), squared),
-                distance(self._rows(cells, i), self._rows(cells, j), squared),
+                distance(_rows(latent, i), _rows(latent, j), squared),
+                distance(_rows(cells, i), _rows(cells, j), squared),
             ),
             "triplet": latent.new_zeros(()),
         }  # fmt: skip
         if len(positive):
-            corners = (self._rows(latent, c) for c in (a[place], p, n))
+            corners = (_rows(latent, c) for c in (_rows(a, self._there(place)), p, n))
             losses["triplet"] = weight_triplets * triplet_loss(*corners, t.margin, squared)
         losses["total"] = (
             t.lambda_rec * losses["reconstruction"]
@@ -199,9 +201,15 @@ class Trainer:
             losses[name] = loss.detach().clone()
             dist.all_reduce(losses[name])
 
-    def _rows(self, values: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always."""
-        return values.index_select(0, torch.from_numpy(rows.astype(np.int64)).to(self.device))
+    def _embedding(self, rows: np.ndarray) -> torch.Tensor:
+        """The embeddings of some cells (sorted rows), on the device."""
+        if self.held is not None:
+            return self.held.index_select(0, self._there(rows))
+        return torch.from_numpy(take(self.cells.embedding, rows)).to(self.device)
+
+    def _there(self, numbers: np.ndarray) -> torch.Tensor:
+        """Whole numbers on the device, int64."""
+        return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
 
     def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places in `anchors` that have positives, a positive and a negative cell for each."""
@@ -231,6 +239,21 @@ def epochs_for(steps: int) -> int:
     return max(20, round(STEPS / steps))
 
 
+def on_gpu(embedding: np.ndarray, device: torch.device) -> torch.Tensor | None:
+    """Embeddings (n × d) on a GPU, if half of its free memory holds them, to be read from there."""
+    if device.type != "cuda" or embedding.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        return None
+    held = torch.empty(embedding.shape, device=device)
+    for rows, block in blocks(embedding):
+        held[rows] = torch.from_numpy(block)
+    return held
+
+
+def _rows(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Rows of a tensor. Unlike indexing, its gradient is summed in one order, always, on a CPU."""
+    return values.index_select(0, rows)
+
+
 def _by_slice(rows: np.ndarray, slices: np.ndarray) -> list[np.ndarray]:
     """These rows by their slices."""
     rows = rows[np.argsort(slices[rows], kind="stable")]
@@ -244,10 +267,19 @@ def _without_rows(gradient: torch.Tensor, frozen: int) -> torch.Tensor:
 
 
 def join_processes(where: torch.device) -> int:
-    """This process's number among those that were started together, as by torchrun."""
+    """This process's number among those that were started together, as by torchrun.
+
+    On GPUs each has one of its own: InputError where they are too few.
+    """
     if where.type == "cuda":
-        torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        place, there = dist.get_node_local_rank(fallback_rank=0), torch.cuda.device_count()
+        if place >= there:
+            fact = f"process {place + 1} on this machine, which has {there} GPUs"
+            raise InputError("--device cuda", fact, "start one process a GPU")
+        torch.cuda.set_device(place)
+        dist.init_process_group("nccl", device_id=torch.device("cuda", place))
+    else:
+        dist.init_process_group("gloo")
     return dist.get_rank()
 
 

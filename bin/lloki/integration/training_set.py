@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lloki.integration import pairs
 from lloki.integration.pairs import Expression, Partners
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -40,24 +44,26 @@ def assemble(
     pair_smoothing: int,
     hard_negatives: bool = False,
     seed: int = 0,
+    gpu: torch.device | None = None,
 ) -> tuple[Cells, Partners]:
     """The cells of all slices, and the pairs of those that lie in different batches.
 
     embedding: n × d, slice after slice, also a memory map; sizes, batches, genes: of each slice its
     cells, its batch token, its expression (None: pairs by embeddings alone); labels: n; with them
-    pairs are of one label, and with `hard_negatives` negatives are the nearest of another.
+    pairs are of one label, and with `hard_negatives` negatives are the nearest of another. A `gpu`
+    searches.
     """
     slices = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     space = pairs.search_space(embedding)
-    near = pairs.own_neighbors(space, slices, max(neighbors, pair_smoothing), seed)
-    hard = pairs.hard_negatives(space, slices, labels) if hard_negatives else None
+    near = pairs.own_neighbors(space, slices, max(neighbors, pair_smoothing), seed, gpu)
+    hard = pairs.hard_negatives(space, slices, labels, gpu) if hard_negatives else None
     views = []
     for s, known in enumerate(genes):
         rows = np.flatnonzero(slices == s)
         smoothed = near[rows, :pair_smoothing] - rows[0]
         views.append(pairs.view(space[rows], rows, smoothed, known))
     del space
-    partners = pairs.find_partners(views, batches, pair_neighbors)
+    partners = pairs.find_partners(views, batches, pair_neighbors, gpu)
     if labels is not None:
         partners = partners.within(labels)
     near = np.ascontiguousarray(near[:, :neighbors])

@@ -2,5 +2,5 @@
 
 `report` puts the page together from `run`, `results` and `scores`; `material` holds what they draw
 on; `figures`, `figure_alignment`, `figure_scores` and `figure_stages` draw; `markup` writes HTML;
-`crate` describes the run's files.
+`crate` describes the run's files; `viewer` writes for the instruments' viewers.
 """

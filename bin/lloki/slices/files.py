@@ -103,6 +103,16 @@ NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
 NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """A column's values as text, missing ones missing; whole numbers without a point."""
+
+    def word(value: object) -> str:
+        is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        return str(int(value)) if is_whole else str(value)
+
+    return column.astype(object).map(word, na_action="ignore").astype(object)
+
+
 def panel_name(technology: str, genes: object) -> str:
     """The default name of a panel: the technology and a hash of its genes, whatever their order."""
     text = "\n".join(sorted(match_keys(genes)))
@@ -129,9 +139,10 @@ def prepare(
     Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
     slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
     `normalized` X is taken as it is. Cells of fewer than `min_counts` counts (and of none) are
-    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. The user's
-    columns `sample`, `technology` and `panel` stay as `sample_given` and so on. InputError if
-    values are not counts (without `normalized`) or no cell is left.
+    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. `cell_id`
+    in obs, if there is one, becomes text. The user's columns `sample`, `technology` and `panel`
+    stay as `sample_given` and so on. InputError if values are not counts (without `normalized`) or
+    no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
@@ -153,6 +164,8 @@ def prepare(
     matrix = matrix[filled]
     obs = data.obs.loc[filled].copy()
     obs.index = f"{sample}:" + obs.index.astype(str)
+    if "cell_id" in obs:  # joined with other slices' ids, numbers would lose digits
+        obs["cell_id"] = as_text(obs["cell_id"])
     panel = panel or panel_name(technology, data.var_names)
     for column, value in (("sample", sample), ("technology", technology), ("panel", panel)):
         if column in obs and (obs[column].astype(str) != value).any():

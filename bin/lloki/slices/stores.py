@@ -1,4 +1,9 @@
-"""Zarr stores, versions 2 and 3: an AnnData, or the table of a SpatialData; anndata reads both."""
+"""Zarr stores: an AnnData, or the table of a SpatialData, read (versions 2 and 3) and written.
+
+anndata reads and writes the tables. The package spatialdata is not needed: what stands beside a
+table, cells as circles, has the form of its first format (0.1, zarr 2), which needs no parquet and
+which it still reads.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,18 @@ import warnings
 from pathlib import Path
 
 import anndata as ad
+import numpy as np
+from scipy.spatial import cKDTree
 
 from lloki.slices.files import check_whole
 from lloki.slices.source import Source
 from lloki.support.errors import COPY_AGAIN, InputError
+from lloki.support.names import plain_names
 
 ROOTS = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}  # one of them is at the root of a store
+ELEMENT, INSTANCE = "spatialdata_element", "spatialdata_instance"  # columns of a written table
+ALIGNED = "aligned"  # the coordinate system of all slices
+EXACT = 1e-3  # of the extent of a slice: how far off a motion may be
 
 
 def store_format(path: Path) -> str | None:
@@ -61,3 +72,70 @@ def read(path: Path, table: str | None = None) -> Source:
         fact = f"its genes are numbers ({data.var_names[0]}, ...): var was lost or never written"
         raise InputError(where, fact, "write the store again with gene names")
     return Source(data, str(form), [where])
+
+
+def write_spatialdata(data: ad.AnnData, path: Path) -> None:
+    """All slices as one SpatialData store: the table `cells`, and the cells of a sample as circles.
+
+    data: as integrated, obs['sample'], obsm['spatial'] and, where aligned, obsm['spatial_aligned']
+    (n × 2 or 3, µm; circles take two). An element has the name of its sample, and so has the
+    coordinate system of its own micrometres; all slices lie in the system `aligned`. A circle is
+    half as wide as cells lie apart. obs ELEMENT and INSTANCE say which circle a cell is. Columns
+    whose names SpatialData does not allow get others.
+    """
+    import zarr
+
+    samples = data.obs["sample"].astype("category")
+    elements = plain_names(samples.cat.categories, taken=[ALIGNED])
+    columns = plain_names(data.obs.columns, taken=[ELEMENT, INSTANCE])
+    obs = data.obs.rename(columns=columns)
+    obs[ELEMENT] = samples.cat.rename_categories(elements)
+    obs[INSTANCE] = np.arange(len(obs))
+    keys = {"region": list(elements.values()), "region_key": ELEMENT, "instance_key": INSTANCE}
+    colours = {f"{old}_colors": f"{new}_colors" for old, new in columns.items()}
+    uns = {colours.get(key, key): value for key, value in data.uns.items()}
+    uns["spatialdata_attrs"] = keys
+    table = ad.AnnData(data.X, obs=obs, var=data.var, obsm=dict(data.obsm), uns=uns)
+    root = zarr.open_group(path, mode="w", zarr_format=2)
+    root.attrs["spatialdata_attrs"] = {"version": "0.1"}
+    with ad.settings.override(allow_write_nullable_strings=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is a newer zarr
+        ad.io.write_elem(root.require_group("tables"), "cells", table)
+    form = {"spatialdata-encoding-type": "ngff:regions_table", "version": "0.1"}
+    root["tables/cells"].attrs.update(form | keys)
+    places, aligned = data.obsm["spatial"], data.obsm.get("spatial_aligned")
+    for sample, element in elements.items():
+        rows = np.flatnonzero((samples == sample).to_numpy())
+        own, there = (None if p is None else p[rows, :2].astype(float) for p in (places, aligned))
+        _write_circles(root.create_group(f"shapes/{element}"), element, rows, own, there)
+    zarr.consolidate_metadata(root.store)
+
+
+def _write_circles(group, element: str, rows: np.ndarray, own: np.ndarray, there) -> None:
+    """An element: the cells' places (n × 2), and how they lie in the frame of all slices."""
+    apart = cKDTree(own).query(own, k=2)[0][:, 1]
+    radius = float(np.median(apart[np.isfinite(apart)])) / 4 if np.isfinite(apart).any() else 0.0
+    group.create_array("coords", data=own)
+    group.create_array("radius", data=np.full(len(rows), radius or 1.0))
+    group.create_array("Index", data=rows)
+    motions = [{"type": "identity", **_systems(element)}]
+    if there is not None and (motion := _motion(own, there)) is not None:
+        motions.append({"type": "affine", "affine": motion.tolist(), **_systems(ALIGNED)})
+    group.attrs.update({
+        "encoding-type": "ngff:shapes", "axes": ["x", "y"], "coordinateTransformations": motions,
+        "spatialdata_attrs": {"version": "0.1", "geos": {"name": "POINT", "type": 0}},
+    })  # fmt: skip
+
+
+def _systems(name: str) -> dict[str, dict]:
+    """From an element's own axes to those of a coordinate system."""
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "xy"]
+    return {"input": {"name": "xy", "axes": axes}, "output": {"name": name, "axes": axes}}
+
+
+def _motion(own: np.ndarray, there: np.ndarray) -> np.ndarray | None:
+    """The affine motion (2 × 3) between places (n × 2); None where they fix or follow none."""
+    padded = np.column_stack([own, np.ones(len(own))])
+    found, _, rank, _ = np.linalg.lstsq(padded, there)
+    off = np.abs(padded @ found - there).max()
+    return found.T if rank == 3 and off <= EXACT * max(np.ptp(there, axis=0).max(), 1) else None

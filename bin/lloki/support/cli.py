@@ -146,12 +146,19 @@ class Progress:
 
 
 seed_option = click.option("--seed", type=int, default=0, help="Of every random choice.")
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    help="Where to compute; auto: on a GPU if there is one.",
-)
+
+
+def device_choice(auto: str) -> Callable:
+    """The option --device, and what its default means."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help=f"Where to compute; auto: {auto}.",
+    )
+
+
+device_option = device_choice("on a GPU if there is one")
 fault_option = click.option(
     "--record-fault", is_flag=True,
     help="A faulty input is a line of the JSON, not an end with 2: so all faults are told at once.",

@@ -28,12 +28,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda")
 
 
-def choose_gpu(name: str) -> torch.device | None:
+def choose_gpu(name: str, worth: bool = True) -> torch.device | None:
     """The GPU for 'auto' or 'cuda', None for the CPU: for stages that do without PyTorch there.
 
+    worth: whether 'auto' may take one: to start PyTorch and a GPU takes seconds, too.
     InputError if 'cuda' is asked for and PyTorch is missing or sees no GPU.
     """
-    if name == "cpu" or (name == "auto" and not any(Path(d).exists() for d in DRIVERS)):
+    there = worth and any(Path(d).exists() for d in DRIVERS)
+    if name == "cpu" or (name == "auto" and not there):
         return None
     if importlib.util.find_spec("torch") is None:
         if name == "cuda":

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from devices import DEVICES
 
 from lloki.integration import cae, pairs, training, training_set
 from lloki.support import storage
+from lloki.support.errors import InputError
 
 TRAINING = training.Training(
     lambda_rec=1, lambda_trip=10, lambda_bc=100, lr=5e-3, weight_decay=1e-4, chunk_size=50,
@@ -25,7 +27,7 @@ def two_technologies(seed=0, cells=90):
     return embedding.astype(np.float32), slices, state
 
 
-def train(seed=0, settings=TRAINING, embedding=None, **more):
+def train(seed=0, settings=TRAINING, embedding=None, device="cpu", **more):
     made, slices, state = two_technologies()
     embedding = made if embedding is None else embedding
     neighbors = pairs.own_neighbors(embedding, slices, 10)
@@ -35,7 +37,7 @@ def train(seed=0, settings=TRAINING, embedding=None, **more):
     found = pairs.find_partners(views, ["a", "b"], 10)
     torch.manual_seed(seed)
     model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
-    trainer = training.Trainer(cells, found, model, settings, torch.device("cpu"))
+    trainer = training.Trainer(cells, found, model, settings, torch.device(device))
     history = [trainer.epoch() for _ in range(settings.epochs)]
     return trainer, history, state
 
@@ -122,10 +124,11 @@ def plain_model(model, x, batch):
     return z, layers("decoder", z, lambda h: h)
 
 
-def test_hard_negatives_are_the_nearest_of_another_type():
+@pytest.mark.parametrize("device", [None, *DEVICES])
+def test_hard_negatives_are_the_nearest_of_another_type(device):
     embedding, slices, state = two_technologies()
     state[:5] = 7  # of a type of their own
-    hard = pairs.hard_negatives(embedding, slices, state)
+    hard = pairs.hard_negatives(embedding, slices, state, device and torch.device(device))
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     likeness = unit @ unit.T
     likeness[(slices[:, None] != slices) | (state[:, None] == state)] = -2
@@ -147,15 +150,21 @@ def test_a_memory_map_trains_as_an_array_does(tmp_path, monkeypatch):
     assert train(settings=settings)[1] == train(settings=settings, embedding=mapped)[1]
 
 
-def test_a_training_taken_up_again_ends_as_one_that_never_stopped(tmp_path):
-    whole, history, _ = train(settings=replace(TRAINING, epochs=6))
-    torch.save(train(settings=replace(TRAINING, epochs=3))[0].state(), tmp_path / "state")
-    again = train(settings=replace(TRAINING, epochs=0), seed=5)[0]
-    again.resume(torch.load(tmp_path / "state", weights_only=True))
-    assert [again.epoch() for _ in range(3)] == history[3:]
-    for name, weights in whole.model.state_dict().items():
-        assert (weights == again.model.state_dict()[name]).all()
-    assert again.history == whole.history
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_training_taken_up_again_ends_as_one_that_never_stopped(tmp_path, device):
+    def trained(epochs, **more):
+        return train(settings=replace(TRAINING, epochs=epochs), device=device, **more)[0]
+
+    whole = trained(6)
+    torch.save(trained(3).state(), tmp_path / "state")
+    again = trained(0, seed=5)
+    again.resume(torch.load(tmp_path / "state", map_location="cpu", weights_only=True))
+    for _ in range(3):
+        again.epoch()
+    exact = dict(rtol=0, atol=0) if device == "cpu" else dict(rtol=1e-3, atol=1e-4)
+    for one, other in zip(whole.history, again.history, strict=True):
+        np.testing.assert_allclose(list(other.values()), list(one.values()), **exact)
+    torch.testing.assert_close(again.model.state_dict(), whole.model.state_dict(), **exact)
 
 
 def test_adapting_changes_the_new_vectors_alone():
@@ -246,3 +255,37 @@ def test_encoding_does_not_depend_on_the_blocks_and_a_model_comes_back(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="damaged"):
         cae.load(tmp_path)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_embeddings_on_a_gpu_train_as_those_in_memory(device, monkeypatch):
+    settings = replace(TRAINING, epochs=3)
+    trainer, there, _ = train(settings=settings, device=device)
+    assert (trainer.held is None) == (device == "cpu")
+    monkeypatch.setattr(training, "on_gpu", lambda embedding, device: None)
+    _, here, _ = train(settings=settings, device=device)
+    for one, other in zip(here, there, strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_group_of_one_process_trains_as_it_does_alone(device, monkeypatch):
+    settings = replace(TRAINING, epochs=3)
+    _, alone, _ = train(settings=settings, device=device)
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1",
+             "MASTER_PORT": "0"}  # fmt: skip
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    try:
+        assert training.join_processes(torch.device(device)) == 0
+        _, together, _ = train(settings=settings, device=device)
+    finally:
+        training.leave_processes()
+    for one, other in zip(alone, together, strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "99")
+    with pytest.raises(InputError, match="process 100"):
+        training.join_processes(torch.device("cuda"))

@@ -44,6 +44,14 @@ def test_obs_of_all_slices_keep_every_column_and_their_kinds(tmp_path):
     pd.testing.assert_frame_equal(again, whole, check_names=False)
 
 
+def test_ids_of_many_cells_beside_a_slice_without_any():
+    """What grows with the square of the cells would not end here."""
+    ids = [str(2**62 + i) for i in range(30_000)]
+    tables = [pd.DataFrame({"cell_id": ids}, [f"a:{i}" for i in ids]), pd.DataFrame(index=["b:0"])]
+    found = joined.join_obs(tables)["cell_id"]
+    assert found.tolist()[:-1] == ids and pd.isna(found.iloc[-1])
+
+
 def test_flat_slices_beside_deep_ones_lie_at_zero():
     flat, deep = np.ones((2, 2)), np.full((1, 3), 5.0)
     whole = joined.join_coordinates([flat, deep])

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
+from devices import DEVICES
 from numpy.linalg import norm
 
 from lloki.embedding import mosaic
@@ -156,14 +158,16 @@ def test_an_index_finds_nearly_all_pairs_and_hardly_any_other(monkeypatch):
     assert {tuple(p) for p in pairs.find_pairs(views, ["a", "b"], 40)} == exact
 
 
-def test_partners_are_the_pairs_of_each_cell_in_order():
+@pytest.mark.parametrize("device", [None, *DEVICES])
+def test_partners_are_the_pairs_of_each_cell_in_order(device):
+    gpu = device and torch.device(device)
     random = np.random.default_rng(0)
     slices = np.repeat([0, 1, 2], [40, 50, 60])
     embedding = random.normal(size=(150, 5)).astype(np.float32)
     rows = [np.flatnonzero(slices == s) for s in range(3)]
     near = np.empty((60, 0), int)
     views = [pairs.view(embedding[r], r, near[: len(r)]) for r in rows]
-    found = pairs.find_partners(views, ["a", "b", "a"], 6)
+    found = pairs.find_partners(views, ["a", "b", "a"], 6, gpu)
     expected = set()
     for one, two in ((0, 1), (1, 2)):
         likeness = views[one].space @ views[two].space.T
@@ -180,11 +184,13 @@ def test_partners_are_the_pairs_of_each_cell_in_order():
     assert found.within(labels).table().tolist() == same
 
 
-def test_neighbours_are_of_the_own_slice_and_not_the_cell():
+@pytest.mark.parametrize("device", [None, *DEVICES])
+def test_neighbours_are_of_the_own_slice_and_not_the_cell(device):
+    gpu = device and torch.device(device)
     random = np.random.default_rng(0)
     embedding, slices = random.normal(size=(180, 8)), np.repeat([0, 1], 90)
-    near = pairs.own_neighbors(embedding, slices, 10)
+    near = pairs.own_neighbors(embedding, slices, 10, gpu=gpu)
     assert (slices[near] == slices[:, None]).all()
     assert (near != np.arange(180)[:, None]).all()
-    tiny = pairs.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4)
+    tiny = pairs.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4, gpu=gpu)
     assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]

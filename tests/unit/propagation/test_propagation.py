@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from devices import DEVICES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,9 +174,10 @@ def test_blocks_and_threads_do_not_change_the_result(demo, monkeypatch):
     assert (propagation.denoise(observed, whole.matrix, weights) != smooth).nnz == 0
 
 
-def test_the_way_of_a_gpu_gives_the_same(demo):
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_way_of_a_gpu_gives_the_same(demo, device):
     observed, weights, limits = demo
-    device = torch.device("cpu")
+    device = torch.device(device)
     here = propagation.impute(observed, weights, limits)
     there = propagation.impute(observed, weights, limits, gpu=device)
     np.testing.assert_allclose(there.matrix.toarray(), here.matrix.toarray(), atol=1e-5)

@@ -255,3 +255,25 @@ def test_too_little_memory_is_told_from_a_damaged_shape(numbers, raised, tmp_pat
     monkeypatch.setattr(files.hdf5, "check", read)
     with pytest.raises(raised):
         files.read_h5ad(path)
+
+
+def test_ids_become_text_digit_by_digit():
+    """As numbers, joined with slices that have none, they would lose digits."""
+    big = 2**62 + 1
+    for values, text in (
+        ([big, 7], [str(big), "7"]),
+        ([1.0, np.nan], ["1", None]),
+        ([1.5, 2.0], ["1.5", "2"]),
+        (pd.Categorical(["a-1", None]), ["a-1", None]),
+        (["103327291694389284070574461648020091166", "x"], None),
+        (np.array([3, 4], np.float32), ["3", "4"]),
+    ):
+        found = files.as_text(pd.Series(values, index=["u", "v"]))
+        expected = values if text is None else text
+        assert [None if v is np.nan or v is None else v for v in found] == expected
+    data = ad.AnnData(
+        np.ones((2, 1), np.float32), obs=pd.DataFrame({"cell_id": [big, 7]}, ["u", "v"])
+    )
+    data.obsm["spatial"] = np.zeros((2, 2))
+    prepared = files.prepare(data, "x", sample="s", technology="t")
+    assert prepared.obs["cell_id"].tolist() == [str(big), "7"]

@@ -1,6 +1,5 @@
-"""Xenium bundles of every version, written here in the vendor's form, and what is refused."""
+"""Xenium bundles of every version, written in the vendor's form, and what is refused."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -8,65 +7,18 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.io
-import scipy.sparse as sp
+from written.xenium import NAMES, counts, table, text_ids, write_h5, write_text
 
 from lloki.slices import xenium
 from lloki.support.errors import InputError
 
 VENDOR = Path(__file__).parents[3].parent / "shared/data/vendor"
-KINDS = ["Gene Expression"] * 6 + ["Negative Control Probe"] * 2 + ["Blank Codeword"]
-NAMES = ["Gad1", "Slc17a7", "Sst", "Pvalb", "Vip", "Aqp4", "NegControlProbe_1", "NegControlProbe_2",
-         "BLANK_0070"]  # fmt: skip
-
-
-def counts(cells=40):
-    rng = np.random.default_rng(0)
-    return rng.poisson(1.5, (cells, len(NAMES)))
-
-
-def write_h5(path, values, ids, kinds=KINDS, names=NAMES, number=np.int32):
-    """Cell Ranger's form: features × cells, by cells; text as bytes."""
-    matrix = sp.csc_matrix(values.T)
-    with h5py.File(path, "w") as file:
-        group = file.create_group("matrix")
-        for key in ("data", "indices", "indptr"):
-            group[key] = getattr(matrix, key).astype(number)
-        group["shape"] = np.array(matrix.shape, dtype=np.int32)
-        group["barcodes"] = np.array(ids, dtype="S")
-        features = group.create_group("features")
-        features["id"] = np.array([f"ENSMUSG{i:011d}" for i in range(len(names))], dtype="S")
-        features["name"] = np.array(names, dtype="S")
-        if kinds:
-            features["feature_type"] = np.array(kinds, dtype="S")
-
-
-def write_text(folder, values, ids):
-    folder.mkdir()
-    with gzip.open(folder / "matrix.mtx.gz", "wb") as file:
-        scipy.io.mmwrite(file, sp.coo_matrix(values.T))
-    lines = [
-        f"ENSMUSG{i:011d}\t{n}\t{k}\n" for i, (n, k) in enumerate(zip(NAMES, KINDS, strict=True))
-    ]
-    with gzip.open(folder / "features.tsv.gz", "wt") as file:
-        file.writelines(lines)
-    with gzip.open(folder / "barcodes.tsv.gz", "wt") as file:
-        file.writelines(f"{name}\n" for name in ids)
-
-
-def table(values, ids):
-    cells = pd.DataFrame({
-        "cell_id": ids, "x_centroid": np.arange(len(ids)) * 10.5, "y_centroid": 7.25,
-        "transcript_counts": values[:, :6].sum(axis=1), "control_probe_counts": 0,
-        "cell_area": 55.5, "nucleus_area": 20.0, "nucleus_count": 1,
-    })  # fmt: skip
-    return cells
 
 
 @pytest.fixture
 def bundle(tmp_path):
     """A bundle of XOA 1 with text ids; the cells' table in another order than the matrix."""
-    values, ids = counts(), [f"aaaabb{chr(97 + i // 16)}{chr(97 + i % 16)}-1" for i in range(40)]
+    values, ids = counts(), text_ids()
     write_h5(tmp_path / "cell_feature_matrix.h5", values, ids)
     table(values, ids).iloc[::-1].to_csv(tmp_path / "cells.csv.gz", index=False)
     told = {"analysis_sw_version": "xenium-3.0.0.15", "panel_name": "mBrain", "num_cells": 40}

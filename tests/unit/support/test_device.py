@@ -33,7 +33,8 @@ def test_a_gpu_is_taken_by_stages_without_networks_too(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "DRIVERS", (str(tmp_path),))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_gpu("auto").type == choose_gpu("cuda").type == "cuda"
-    assert choose_gpu("cpu") is None
+    assert choose_gpu("cpu") is None and choose_gpu("auto", worth=False) is None
+    assert choose_gpu("cuda", worth=False).type == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_gpu("auto") is None
     with pytest.raises(InputError, match="no GPU"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from devices import DEVICES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,17 +65,18 @@ def test_many_rows_with_and_without_ties_are_searched_exactly(metric, threads, m
     assert all(len(set(row)) == 12 for row in indices.tolist())
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_the_way_of_a_gpu_gives_the_same(metric, monkeypatch):
+def test_the_way_of_a_gpu_gives_the_same(metric, device, monkeypatch):
     monkeypatch.setattr(neighbours, "WHOLE_GPU", 5000)
     points = np.random.default_rng(0).normal(size=(700, 8)).astype(np.float32)
     own = np.arange(700)
     here, distances = neighbours.nearest(points, points, 20, metric, own)
-    there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device("cpu"))
+    there, lengths = neighbours.nearest(points, points, 20, metric, own, torch.device(device))
     np.testing.assert_array_equal(there, here)
     np.testing.assert_allclose(lengths, distances, atol=1e-5)
     ways = (lambda *given, gpu=gpu: neighbours.nearest(*given, metric, gpu=gpu)[0]
-            for gpu in (None, torch.device("cpu")))  # fmt: skip
+            for gpu in (None, torch.device(device)))  # fmt: skip
     pairs = [neighbours.mutual(points[:300], points[300:], 9, search) for search in ways]
     np.testing.assert_array_equal(*pairs)
 

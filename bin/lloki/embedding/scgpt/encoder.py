@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lloki.embedding.scgpt.checkpoint import Checkpoint
 from lloki.embedding.scgpt.tokens import (
@@ -23,6 +24,8 @@ from lloki.embedding.scgpt.tokens import (
 
 CPU_TOKENS = 8_192  # more no longer fit the cache, and gain nothing
 GPU_TOKENS = 262_144
+# Not cuDNN's: it plans anew for every length of a batch, which takes as long as the batch does.
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Encoder:
@@ -65,10 +68,11 @@ class Encoder:
             counts = torch.from_numpy(tokens.counts).to(self.device)
             places = torch.arange(x.shape[1], device=self.device)
             mask = (places < counts[:, None])[:, None, None]
-        for layer in self.layers[:-1]:
-            x = self._layer(layer, x, x, mask)
-        # Of the last layer only <cls> is read, so only <cls> has to ask.
-        cls = self._layer(self.layers[-1], x[:, :1], x, mask)[:, 0]
+        with sdpa_kernel(ATTENTION):
+            for layer in self.layers[:-1]:
+                x = self._layer(layer, x, x, mask)
+            # Of the last layer only <cls> is read, so only <cls> has to ask.
+            cls = self._layer(self.layers[-1], x[:, :1], x, mask)[:, 0]
         return F.normalize(cls.float(), dim=1).cpu().numpy()
 
     def _layer(

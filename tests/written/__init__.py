@@ -1,0 +1,1 @@
+"""Folders of instruments, written here for the tests of several files."""
