@@ -1,17 +1,16 @@
 """integrate.py as a command, on slices of the demo and on what users get wrong."""
 
 import json
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 import integrate
 from lloki.slices import files
 
-DEMO = Path(__file__).parents[2] / "assets/demo"
 SLICES = {"osm": "osmFISH", "star": "STARmap", "xen": "Xenium"}
 
 
@@ -23,7 +22,7 @@ def prepared(tmp_path_factory):
     for (sample, technology), name in zip(
         SLICES.items(), ("osmfish", "starmap", "xenium"), strict=True
     ):
-        data = files.read_h5ad(DEMO / f"{name}.h5ad")
+        data = demo_slice(name)
         data = data[np.sort(rng.choice(data.n_obs, 150, False))].copy()
         data = files.prepare(data, name, sample=sample, technology=technology)
         files.write_h5ad(data, folder / f"{sample}.slice.h5ad")

@@ -11,6 +11,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from demo_slices import demo_slice
 from nextflow_run import ROOT
 from scgpt_checkpoint import write_checkpoint
 
@@ -104,13 +105,13 @@ COMMANDS = (
 def make(folder: Path) -> None:
     """Write every seed into a folder, by running the stages."""
     for sample, source in (("a", "xenium"), ("b", "osmfish")):
-        data = ad.read_h5ad(ROOT / f"assets/demo/{source}.h5ad")
+        data = demo_slice(source)
         order = np.argsort(-np.asarray(data.X.sum(axis=0)).ravel(), kind="stable")[:40]
         data = data[: CELLS * 3 : 3, np.sort(order)].copy()
         data.write_h5ad(folder / f"{sample}.h5ad")
         _stage("prepare_slice", folder, f"{sample}.slice.h5ad", input=f"@{sample}.h5ad",
                sample=sample, technology=source, label_key="cell_type")  # fmt: skip
-    reference = ad.read_h5ad(ROOT / "assets/demo/reference.h5ad")
+    reference = demo_slice("reference")
     reference[:: len(reference) // CELLS, ::4].copy().write_h5ad(folder / "reference.h5ad")
     counts = pd.DataFrame(data.X.toarray().astype(int), data.obs_names, data.var_names)
     counts.to_csv(folder / "counts.csv")

@@ -78,7 +78,8 @@ def test_the_run_is_a_crate_of_files_that_are_there(demo):
             assert int(entity["contentSize"]) == path.stat().st_size
     assert {"integrated.h5ad", "report.html"} <= {entity["@id"] for entity in run["result"]}
     read = {entities[entity["@id"]]["name"] for entity in run["object"]}
-    assert {f"{sample}.h5ad" for sample in SAMPLES} | {"seed"} <= read
+    bundle = "cells.csv.gz, experiment.xenium, cell_feature_matrix.h5, cells/xenium_cells.csv"
+    assert {"osmfish.h5ad", "starmap.h5ad", bundle, "seed"} <= read
 
     def references(value):
         if isinstance(value, dict):

@@ -151,7 +151,7 @@ def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path
     (tmp_path / "sheet.csv").write_text(
         "sample,input,technology,organism,spatial_unit_um,region,fov\n"
         "a,none.h5ad,Xenium,mouse,1,,\n"
-        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1,,\n"
+        f"a,{ROOT}/assets/demo/xenium,Xenium,yeast,-1,,\n"
         f"b,{ROOT}/assets/demo/osmfish.h5ad,,mouse,1,,\n"
         "c,run,MERSCOPE,mouse,,,\n"
         "d,run,MERSCOPE,mouse,,region_7,1-3,4\n"

@@ -8,6 +8,7 @@ from collections import Counter
 
 import anndata as ad
 import pytest
+from demo_slices import demo_slice
 from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace, write_workflow
 from scgpt_checkpoint import write_checkpoint
 
@@ -46,7 +47,7 @@ def stubbed(tmp_path_factory):
 
     (folder / "sheet").mkdir()
     demo = ROOT / "assets/demo"
-    shutil.copy(demo / "xenium.h5ad", folder / "sheet/beside.h5ad")
+    shutil.copy(demo / "starmap.h5ad", folder / "sheet/beside.h5ad")
     shutil.copy(demo / "osmfish.h5ad", folder / "below, launch.h5ad")
     for name in ("counts.csv", "cells.csv"):
         (folder / "sheet" / name).write_text("cell,a\n1,2\n")
@@ -59,7 +60,7 @@ def stubbed(tmp_path_factory):
             (folder / "run" / name / table).write_text(name)
     (folder / "sheet/samplesheet.csv").write_bytes(
         "\ufeffinput,technology,sample,panel,coordinates,spatial_unit_um,region,fov\r\n"
-        "beside.h5ad,Xenium,a,,,,,\r\n"
+        "beside.h5ad,STARmap,a,,,,,\r\n"
         "\r\n"
         '"below, launch.h5ad", "osm FISH" ,b,"p 1",,0.5,,\r\n'
         "counts.csv,STARmap,c,,cells.csv,,,\r\n"
@@ -192,8 +193,8 @@ def test_limits_from_the_command_line_hold(tmp_path):
 
 
 def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
-    files = [ROOT / f"assets/demo/{name}.h5ad" for name in ("reference", "xenium", "osmfish")]
-    genes = {gene.upper() for file in files for gene in ad.read_h5ad(file, backed="r").var_names}
+    slices = [demo_slice(name) for name in ("reference", "xenium", "osmfish")]
+    genes = {gene.upper() for data in slices for gene in data.var_names}
     run = nextflow(
         "-profile", "test", "-resume", "--outdir", "scgpt",
         "--scgpt_checkpoint", write_checkpoint(demo / "checkpoint", sorted(genes)),
