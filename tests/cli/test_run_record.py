@@ -69,7 +69,7 @@ def test_the_crate_knows_the_index(written):
     assert {"index.csv", "index.json", "run.json"} <= {entity["@id"] for entity in crate["@graph"]}
     run = json.loads((written / "run.json").read_text())
     assert run["seeds"] == {"prepare_slice": 1, "integrate": 1}
-    assert [entry["sample"] for entry in run["inputs"]] == ["a"]
+    assert [entry["sample"] for entry in run["inputs"]] == ["a", "b"]
 
 
 def test_a_slice_of_several_files_is_recorded_by_their_names(written):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fuzzing import seeds
-from fuzzing.mutations import mutate
+from fuzzing.mutations import mutate, mutate_folder
 
 SECONDS = 60  # of the processor, so that other work on the machine does not count
 MEMORY = 1 << 30  # bytes that a case may take beyond what is loaded before it
@@ -71,10 +71,18 @@ class Fuzzer:
         where = self.folder / f"case{number}"
         shutil.copytree(self.whole, where, copy_function=os.link)
         (where / "out").mkdir()
-        spoilt = where / name
-        spoilt.unlink()
-        shutil.copyfile(self.whole / name, spoilt)
-        mutation = mutate(spoilt, random)
+        inside = sorted(path for path in (where / name).rglob("*") if path.is_file())
+        if inside:
+            spoilt = inside[random.integers(len(inside))]
+            name = str(spoilt.relative_to(where))
+        else:
+            spoilt = where / name
+        if inside and random.random() < 0.15:
+            mutation = mutate_folder(spoilt, inside, random)
+        else:
+            spoilt.unlink()
+            shutil.copyfile(self.whole / name, spoilt)
+            mutation = mutate(spoilt, random)
         started = time.monotonic()
         code, peak = _in_child(command, where)
         said = (where / "stderr").read_text(errors="replace")
@@ -143,7 +151,7 @@ def _faults(outcome: Outcome, command: seeds.Command, where: Path, said: str) ->
         faults.append("no output")
     if any(name.startswith(".") for name in left):
         faults.append("left a temporary file")
-    if (where / "EXECUTED").exists() or list(where.parent.glob("escape*")):
+    if list(where.rglob("EXECUTED")) or list(where.parent.glob("escape*")):
         faults.append("ran code or wrote outside")
     return faults
 
