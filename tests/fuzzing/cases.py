@@ -48,8 +48,9 @@ class Fuzzer:
         self.weights = weights / weights.sum()
         self.whole = folder / "seeds"
         self.whole.mkdir()
-        seeds.make(self.whole)
-        _shorten()
+        scripts = {command.script for command in self.commands}
+        seeds.make(self.whole, forms_alone=scripts == {"prepare_slice"})
+        _shorten(scripts)
         for command in self.commands:
             self._whole(command)
 
@@ -156,10 +157,12 @@ def _faults(outcome: Outcome, command: seeds.Command, where: Path, said: str) ->
     return faults
 
 
-def _shorten() -> None:
+def _shorten(scripts: set[str]) -> None:
     """Load what every case needs once, and leave out what takes long and reads no file."""
-    for command in seeds.COMMANDS:
-        importlib.import_module(command.script)
+    for script in scripts:
+        importlib.import_module(script)
+    if not scripts & {"integrate", "report"}:
+        return
     import report
     from lloki.integration import joined
 

@@ -119,8 +119,8 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def make(folder: Path) -> None:
-    """Write every seed into a folder, by running the stages."""
+def make(folder: Path, forms_alone: bool = False) -> None:
+    """Write every seed into a folder, by running the stages; or a slice in all its forms alone."""
     for sample, source in (("a", "xenium"), ("b", "osmfish")):
         data = demo_slice(source)
         order = np.argsort(-np.asarray(data.X.sum(axis=0)).ravel(), kind="stable")[:40]
@@ -138,6 +138,8 @@ def make(folder: Path) -> None:
         counts.to_csv(handle)
     pd.DataFrame(data.obsm["spatial"], data.obs_names).to_csv(folder / "places.csv")
     shutil.copy(ROOT / "assets/orthologs.csv.gz", folder)
+    if forms_alone:
+        return
 
     for s in ("a", "b"):
         slice_ = f"@{s}.slice.h5ad"

@@ -192,20 +192,30 @@ def test_limits_from_the_command_line_hold(tmp_path):
     assert asked == [[1024 + 50 * 2, 1, 20], [1500, 1, 20]]
 
 
-def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
+SHEET = """\
+sample,input,technology,organism,spatial_unit_um
+osmfish,{0}/osmfish.h5ad,osmFISH,mouse,1.0
+starmap,{0}/starmap.h5ad,STARmap,mouse,0.09
+xenium,{0}/xenium,Xenium,mouse,
+"""
+
+
+def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts(demo):
+    """The demo's slices, the Xenium one without its table of labels: only that is new of it."""
+    (demo / "sheet.csv").write_text(SHEET.format(ROOT / "assets/demo"))
     slices = [demo_slice(name) for name in ("reference", "xenium", "osmfish")]
     genes = {gene.upper() for data in slices for gene in data.var_names}
     run = nextflow(
-        "-profile", "test", "-resume", "--outdir", "scgpt",
+        "-profile", "test", "-resume", "--outdir", "scgpt", "--input", "sheet.csv",
         "--scgpt_checkpoint", write_checkpoint(demo / "checkpoint", sorted(genes)),
         "--empty_cells", "zero", "--min_genes_share", 0.05, "--epochs", 1, "--lr", "1e-3",
         "--align_plain", "--umap", "false", "--max_cells", 300, "--ignore_label", "Other,It's new",
         cwd=demo,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
-    status = {row["process"]: row["status"] for row in trace(demo, "scgpt")}
-    assert status["DENOISE"] == "CACHED" and status["SCGPT_EMBED"] == "COMPLETED"
-    assert "MOSAIC_EMBED" not in status
+    status = {row["name"].split(":")[-1]: row["status"] for row in trace(demo, "scgpt")}
+    assert status["DENOISE (starmap)"] == "CACHED" and status["DENOISE (xenium)"] == "COMPLETED"
+    assert status["SCGPT_EMBED (starmap)"] == "COMPLETED" and "MOSAIC_EMBED (starmap)" not in status
 
     def parameters(stage):
         return json.loads((demo / f"scgpt/pipeline_info/stages/{stage}.json").read_text())[
@@ -220,3 +230,6 @@ def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
     assert any("checkpoint_sha256" in entry for entry in record["inputs"])
     whole = ad.read_h5ad(demo / "scgpt/integrated.h5ad", backed="r")
     assert whole.obsm["X_lloki_fp"].shape[1] == 64
+    labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
+    assert labels["xenium"] == 0 < labels["starmap"]
+    assert whole.obs["cell_id"][whole.obs["sample"] == "xenium"].notna().all()

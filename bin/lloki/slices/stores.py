@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
 from pathlib import Path
 
 import anndata as ad
 
+from lloki.slices import hdf5
 from lloki.slices.files import check_whole
 from lloki.slices.source import Source
-from lloki.support.errors import COPY_AGAIN, InputError
+from lloki.support.errors import COPY_AGAIN, InputError, lacks_memory
 
 ROOTS = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}  # one of them is at the root of a store
 
@@ -47,13 +50,14 @@ def read(path: Path, table: str | None = None) -> Source:
         raise InputError(
             path, f"it has no table {table!r}: it is one AnnData", "leave region empty"
         )
+    _check_pieces(where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = ad.read_zarr(where)
-    except MemoryError:
-        raise
     except Exception as error:  # zarr and its codecs tell of damage by errors of many kinds
+        if lacks_memory(error, where, hdf5.DEFLATED):
+            raise
         fact = f"not a readable store of an AnnData ({type(error).__name__})"
         raise InputError(where, fact, COPY_AGAIN) from None
     check_whole(data, where)
@@ -61,3 +65,26 @@ def read(path: Path, table: str | None = None) -> Source:
         fact = f"its genes are numbers ({data.var_names[0]}, ...): var was lost or never written"
         raise InputError(where, fact, "write the store again with gene names")
     return Source(data, str(form), [where])
+
+
+def _check_pieces(store: Path) -> None:
+    """InputError where an array claims more pieces than its store has bytes: that has no end.
+
+    Pieces that were never written are read as zeros, each in its turn.
+    """
+    files = [path for path in store.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    for path in files:
+        if path.name not in ("zarr.json", ".zarray"):
+            continue
+        try:
+            told = json.loads(path.read_bytes())
+            grid = told.get(
+                "chunk_grid", {"configuration": {"chunk_shape": told.get("chunks", [])}}
+            )
+            parts = zip(told.get("shape", []), grid["configuration"]["chunk_shape"], strict=True)
+            pieces = math.prod(-(-length // part) for length, part in parts)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+            continue  # what is no array, or none that zarr will read
+        if pieces > size:
+            raise InputError(store, f"{path.relative_to(store)} is damaged", COPY_AGAIN)
