@@ -60,7 +60,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap) -> None:
         "samples": {name: dict(part.uns.get("lloki", {})) for name, part in embedded.items()},
         "integrate": {"n_pcs": n_pcs, "seed": seed},
     }
-    for name in data.obs.select_dtypes("category"):
+    for name in data.obs.select_dtypes("category").columns.drop("cell_id", errors="ignore"):
         data.uns[f"{name}_colors"] = figures.category_colours(data.obs[name])
     technology = data.obs.get("technology")
     run.report(

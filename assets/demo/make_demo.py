@@ -94,7 +94,7 @@ def write_xenium(data: ad.AnnData, folder: Path, labels: Path, cut: str) -> None
         texts = {"barcodes": np.array(ids, "S"), "features/id": names, "features/name": names}
         for key, text in {**texts, "features/feature_type": kinds}.items():
             file.create_dataset(f"matrix/{key}", data=text, compression=9)
-    x, y = data.obsm["spatial"].astype(np.float32).T
+    x, y = data.obsm["spatial"].astype(float).T  # with all digits of float32
     totals = np.asarray(counts.sum(axis=0)).ravel()
     cells = pd.DataFrame(
         {"cell_id": ids, "x_centroid": x, "y_centroid": y, "transcript_counts": totals}

@@ -24,6 +24,7 @@ def prepared(tmp_path_factory):
     ):
         data = demo_slice(name)
         data = data[np.sort(rng.choice(data.n_obs, 150, False))].copy()
+        data.obs["cell_id"] = data.obs_names.to_numpy(str)
         data = files.prepare(data, name, sample=sample, technology=technology)
         files.write_h5ad(data, folder / f"{sample}.slice.h5ad")
         cells = files.without_expression(data)
@@ -85,6 +86,8 @@ def test_all_cells_and_embeddings_of_real_slices(prepared, result):
     labels = np.concatenate([p.obs["cell_type_coarse"].astype(str) for p in parts])
     assert data.obs["cell_type_coarse"].astype(str).tolist() == labels.tolist()
     assert data.obs["region"].isna().sum() == 150  # Xenium has none
+    assert data.obs["cell_id"].nunique() == 450 and "cell_id_colors" not in data.uns
+    assert len(data.uns["technology_colors"]) == 3
     for key, width in (("X_umap", 2), ("X_umap_fp", 2), ("X_umap_pca_shared", 2)):
         assert data.obsm[key].shape == (450, width)
         assert np.isfinite(data.obsm[key]).all()

@@ -425,10 +425,10 @@ def h5_attribute(path: Path, random: Random) -> None:
         np.array(["a", "b"], "S1"),
     )
     with h5py.File(path, "r+") as file:
-        nodes = [n for n in [file, *_nodes(file, (h5py.Dataset, h5py.Group))] if len(n.attrs)]
-        node = _one(nodes, random)
-        key = _one(sorted(node.attrs), random)
-        if random.random() < 0.3:
+        nodes = [file, *_nodes(file, (h5py.Dataset, h5py.Group))]
+        node = _one([n for n in nodes if len(n.attrs)] or nodes, random)
+        key = _one(sorted(node.attrs) or ["encoding-type"], random)
+        if random.random() < 0.3 and key in node.attrs:
             del node.attrs[key]
         else:
             node.attrs[key] = _one(odd, random)

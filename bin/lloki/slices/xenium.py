@@ -151,7 +151,7 @@ def _read_text(folder: Path) -> tuple:
         ]
         barcodes, features = tables[0][0].tolist(), tables[1].reindex(columns=range(3)).fillna("")
         matrix = _read_market(paths["matrix.mtx"], (len(features), len(barcodes)))
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, ArithmeticError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             folder, f"not a readable matrix ({type(error).__name__})", COPY_AGAIN
         ) from None

@@ -206,6 +206,7 @@ def test_a_matrix_that_points_outside_itself_is_refused(bundle, part):
         ("coordinate complex general\n9 40 1", "complex"),
         ("coordinate pattern general\n9 40 1", "pattern"),
         ("array integer general\n9 40", "array"),
+        ("coordinate integer general\n9 40 2\n1 2147483648 1", "not a readable matrix"),
         ("vector integer\n9 40 1", "not a readable matrix"),
     ],
 )
