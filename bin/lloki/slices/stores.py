@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
@@ -75,16 +77,22 @@ def _check_pieces(store: Path) -> None:
     files = [path for path in store.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     for path in files:
-        if path.name not in ("zarr.json", ".zarray"):
+        if path.name not in ("zarr.json", ".zarray", ".zmetadata"):
             continue
         try:
-            told = json.loads(path.read_bytes())
-            grid = told.get(
-                "chunk_grid", {"configuration": {"chunk_shape": told.get("chunks", [])}}
-            )
-            parts = zip(told.get("shape", []), grid["configuration"]["chunk_shape"], strict=True)
-            pieces = math.prod(-(-length // part) for length, part in parts)
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
-            continue  # what is no array, or none that zarr will read
-        if pieces > size:
+            most = max(_pieces(json.loads(path.read_bytes())), default=0)
+        except (ValueError, RecursionError):
+            continue  # zarr will not read it either
+        if most > size:
             raise InputError(store, f"{path.relative_to(store)} is damaged", COPY_AGAIN)
+
+
+def _pieces(told: object) -> Iterator[int]:
+    """How many pieces each array has by its metadata, also those of others gathered in one file."""
+    if not isinstance(told, dict):
+        return
+    with contextlib.suppress(ValueError, TypeError, KeyError, ArithmeticError):  # it is no array
+        grid = told.get("chunks") or told["chunk_grid"]["configuration"]["chunk_shape"]
+        yield math.prod(-(-n // part) for n, part in zip(told["shape"], grid, strict=True))
+    for inner in told.values():
+        yield from _pieces(inner)
