@@ -20,7 +20,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
-DEMO = ROOT / "assets" / "demo"
+
+from support import demo  # noqa: E402
+
 SHOWN = ("Bio conservation", "Batch correction", "Label transfer F1", "iLISI")
 
 
@@ -39,8 +41,8 @@ def main(paths, reference, label_key, ignore_label, seeds, settings) -> None:
 
     from lloki.slices import files
 
-    paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
-    reference = reference or str(DEMO / "reference.h5ad")
+    paths = paths or demo.slices()
+    reference = reference or demo.path("reference")
     atlas = files.read_reference(reference)
     cells = [benchmark.prepare(path) for path in paths]
     labels = np.concatenate([benchmark.labels_of(c, label_key, ignore_label) for c in cells])

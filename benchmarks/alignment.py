@@ -27,11 +27,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
 
-from support import halves  # noqa: E402
+from support import demo, halves  # noqa: E402
 from support.alignment_methods import RUNNERS, methods_of  # noqa: E402
 from support.alignment_tables import draw, summaries  # noqa: E402
-
-DEMO = ROOT / "assets" / "demo"
 
 
 @click.command()
@@ -86,8 +84,8 @@ def main(slices, pairs, shares, repeats, first, crop, mirror, most, epochs, past
          layer_key, envs, asked, cache, table, add, picture) -> None:  # fmt: skip
     """Print a line for each run, then a table of each kind."""
     if not slices and not pairs and not add:
-        atlas = str(DEMO / "reference.h5ad")
-        slices = [(str(DEMO / f"{name}.h5ad"), atlas, um)
+        atlas = demo.path("reference")
+        slices = [(demo.path(name), atlas, um)
                   for name, um in (("starmap", 0.09), ("xenium", 1.0))]  # fmt: skip
     envs = dict(envs)
     methods = methods_of(envs, paste_cells, mirror)

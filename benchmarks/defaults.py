@@ -16,7 +16,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
-DEMO = ROOT / "assets" / "demo"
+
+from support import demo  # noqa: E402
+
 SETTINGS = (
     "", "lambda_trip=3", "lambda_trip=30", "lambda_bc=30", "lambda_bc=300", "margin=0.5",
     "pair_smoothing=0", "pair_smoothing=15", "pair_neighbors=20", "neighbors=15", "lr=0.002",
@@ -35,7 +37,7 @@ SETTINGS = (
 def main(sets, settings, label_key, ignore_label, seed) -> None:
     """Print a row for each setting, and one for each set left out."""
     sets = sets or [
-        f"{name}=" + ",".join(str(DEMO / f"{s}.h5ad") for s in ("reference", *parts))
+        f"{name}=" + ",".join(demo.path(s) for s in ("reference", *parts))
         for name, parts in (("one", ("osmfish", "starmap")), ("two", ("starmap", "xenium")))
     ]
     names = [s.split("=", 1)[0] for s in sets]

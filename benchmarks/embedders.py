@@ -26,14 +26,16 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
-DEMO = ROOT / "assets" / "demo"
+
+from support import demo  # noqa: E402
+
 HEADS = ("purity", "k-means NMI", "k-means ARI", "Leiden NMI", "Leiden ARI",
          "F1 from ref.", "F1 between")  # fmt: skip
 
 
 @click.command()
 @click.option("--slice", "paths", multiple=True, help="Labelled h5ad with counts; repeatable.")
-@click.option("--reference", default=str(DEMO / "reference.h5ad"), show_default=True)
+@click.option("--reference", default=demo.path("reference"), show_default=True)
 @click.option("--checkpoint", default=str(ROOT / "assets/scgpt_mini"), show_default=True)
 @click.option("--label-key", default="cell_type", show_default=True)
 @click.option("--transfer-key", default="cell_type_coarse", show_default=True)
@@ -44,7 +46,7 @@ def main(paths, reference, checkpoint, label_key, transfer_key, held, train_on, 
     """Print a row for each slice and embedder."""
     from lloki.slices import files
 
-    paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
+    paths = paths or demo.slices()
     unknown = set(held) - {Path(path).stem for path in paths}
     if unknown:
         raise click.UsageError(f"--held-out {min(unknown)}: no such slice")

@@ -22,7 +22,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
-DEMO = ROOT / "assets" / "demo"
+
+from support import demo  # noqa: E402
 
 
 @click.command()
@@ -52,8 +53,8 @@ def main(
     from lloki.scores import metrics
     from lloki.slices import files
 
-    paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
-    atlases = [files.read_reference(r) for r in references or [str(DEMO / "reference.h5ad")]]
+    paths = paths or demo.slices()
+    atlases = [files.read_reference(r) for r in references or [demo.path("reference")]]
     cells = [prepare(path) for path in paths]
     if batch == "sample":
         for c in cells:

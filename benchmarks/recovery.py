@@ -29,6 +29,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
 
+from support import demo  # noqa: E402
+
 HEADS = ("recall", "precision", "Pearson", "Spearman", "within genes")
 MAGIC = "magic-impute==3.0.0"  # GPL: a program of its own, never part of this environment
 
@@ -41,7 +43,7 @@ MAGIC = "magic-impute==3.0.0"  # GPL: a program of its own, never part of this e
 @click.option("--magic", "folder", help="Environment for MAGIC; made there if it is missing.")
 def main(paths, hide, repeats, more, folder) -> None:
     """Print a row for each slice and method: means over the repeats."""
-    paths = paths or [str(ROOT / f"assets/demo/{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
+    paths = paths or demo.slices()
     print(f"{'':32}" + "".join(f"{head:>14}" for head in HEADS))
     noise, table = np.zeros(len(HEADS)), {}
     for path in paths:

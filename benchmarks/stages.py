@@ -22,7 +22,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
-DEMO = ROOT / "assets" / "demo"
+
+from support import demo  # noqa: E402
 
 STAGES = ("raw", "imputed", "  one target for all", "  no target", "  --thin", "denoised",
           "  --diffuse original")  # fmt: skip
@@ -32,7 +33,7 @@ STAGES = ("raw", "imputed", "  one target for all", "  no target", "  --thin", "
 @click.option("--slice", "paths", multiple=True, help="Labelled h5ad with counts; repeatable.")
 @click.option(
     "--reference",
-    default=str(DEMO / "reference.h5ad"),
+    default=demo.path("reference"),
     show_default=True,
     help="none: only with --keep.",
 )
@@ -51,7 +52,7 @@ def main(paths, reference, label_key, transfer_key, keep, **options) -> None:
     from lloki.propagation import graph
     from lloki.slices import files
 
-    paths = paths or [str(DEMO / f"{s}.h5ad") for s in ("osmfish", "starmap", "xenium")]
+    paths = paths or demo.slices()
     if reference == "none" and keep == 1:
         raise click.UsageError("without a reference, give --keep")
     atlas = [] if reference == "none" else [files.read_reference(reference)]

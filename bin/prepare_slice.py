@@ -23,9 +23,8 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
 @click.option("--region", help="Subfolder of a run with several regions; table of a SpatialData.")
 @click.option("--fov", help="Fields of view to take, such as '1-24 30'.")
 @click.option("--coordinates", help="Table of coordinates, when --input is a file of counts.")
-@click.option(
-    "--cells", help="Table whose first column names the cells to take, such as a lasso's."
-)
+@click.option("--cells", help="Table whose first column names the cells to take, such as a "
+              "lasso's; its other columns, such as labels, join obs.")  # fmt: skip
 @click.option("--output", required=True, help="The slice to write: SAMPLE.slice.h5ad.")
 @click.option("--sample", required=True, help="Name of the slice, unique among all slices.")
 @click.option("--technology", required=True, help="Name of the technology, such as Xenium.")
@@ -56,7 +55,7 @@ def main(
     min_counts, label_key, record_fault,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
-    from lloki.slices import detect, evidence, files
+    from lloki.slices import chosen, detect, evidence, files
 
     run.report(sample=sample)
     if ":" in sample or "/" in sample:
@@ -76,30 +75,33 @@ def main(
     for warning in [*source.warnings, *detect.doubts(source, technology)]:
         run.warn(f"{sample}: {warning}")
     read = source.data.n_obs
-    data = _chosen(run, source.data, cells, sample) if cells else source.data
+    data, said = chosen.choose(source.data, cells, label_key) if cells else (source.data, [])
+    for warning in said:
+        run.warn(f"{sample}: {warning}")
     columns = ", ".join(map(str, data.obs.columns)) or "none"
     for key in label_key:
         if key not in data.obs:
             run.warn(f"{sample} has no column {key!r} ({columns}): its cells count as not labelled")
     if min_counts is None:
         min_counts = MIN_COUNTS if source.format in detect.INSTRUMENTS else 1
-    chosen = data.n_obs
+    taken = data.n_obs
     prepared = files.prepare(
         data, input, sample=sample, technology=technology, panel=panel, organism=organism,
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
         min_counts=min_counts, fractional=fractional_counts, format=source.format,
         unit_from=source.unit_from,
     )  # fmt: skip
-    dropped = chosen - prepared.n_obs
+    dropped = taken - prepared.n_obs
     if dropped:
         few = "no counts" if min_counts == 1 or normalized else f"fewer than {min_counts} counts"
-        run.warn(f"{sample}: {dropped} of {chosen} cells have {few} and were dropped")
+        run.warn(f"{sample}: {dropped} of {taken} cells have {few} and were dropped")
     controls = detect.control_rates(source)
     labels = {key: _labels(prepared.obs, key) for key in label_key}
     hashes = {path.name: sha256(path) for path in source.files}
+    hashes |= {f"cells/{Path(cells).name}": sha256(cells)} if cells else {}
     run.report(
         technology=technology, panel=str(prepared.obs["panel"].iloc[0]),
-        organism=organism, format=source.format, cells_read=read, cells_chosen=chosen,
+        organism=organism, format=source.format, cells_read=read, cells_chosen=taken,
         cells=prepared.n_obs, cells_dropped=dropped, min_counts=min_counts, genes=prepared.n_vars,
         gene_names=list(prepared.var_names), dimensions=prepared.obsm["spatial"].shape[1],
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
@@ -116,26 +118,6 @@ def main(
 def _labels(obs, key: str) -> dict[str, int]:
     """The labels of a column, if there is such a one, with their numbers of cells."""
     return obs[key].dropna().astype(str).value_counts().to_dict() if key in obs else {}
-
-
-def _chosen(run: Run, data, path: str, sample: str):
-    """The cells that a table names in its first column; lines that begin with # do not count."""
-    import pandas as pd
-
-    from lloki.slices.tables import first_column
-
-    names = first_column(path)
-    own = pd.Index(data.obs["cell_id"].astype(str)) if "cell_id" in data.obs else data.obs_names
-    ids = own if own.is_unique and own.isin(names).any() else data.obs_names
-    names = names if names[0] in ids else names[1:] or names  # a header, or no header
-    there = ids.isin(names)
-    if not there.any():
-        fact = f"none of its {len(names)} cells is in the slice ({names[0]!r}, not {ids[0]!r})"
-        raise InputError(path, fact, "name cells as the instrument does")
-    lost = len(set(names).difference(ids))
-    if lost:
-        run.warn(f"{sample}: {lost} of the cells that {path} names are not there")
-    return data[there].copy()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def _inputs(record: dict) -> dict:
     """What a stage read from outside, by name and hash."""
     given = record["parameters"]
     names = {k: Path(given[k]).name for k in FILES if k in given and f"{k}_sha256" in record}
+    if len(record.get("files", ())) > 1:  # of one slice, hashed together
+        names["input"] = ", ".join(record["files"])
     hashes = {key: record[key] for key in HASHES if key in record}
     return {"stage": record["stage"], "sample": record.get("sample"), **names, **hashes}
 

@@ -3,13 +3,16 @@
 
 Slices: a strip through the whole height of the section, so that it crosses every layer and holds
 every coarse cell type. Reference: at most 100 cells of each fine cell type. Nothing else is
-changed: all genes, the source's names and labels, raw counts, the source's coordinates.
+changed: all genes, the source's labels, raw counts, the source's coordinates. The Xenium slice is
+written as the instrument writes a region, with its labels in a table beside it.
 """
 
+import json
 import sys
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -24,11 +27,12 @@ SLICES = {
 }
 REFERENCE = "mouse_cortex/ref_scrna_mop_10x.h5ad"
 LABELS = ["cell_type", "cell_type_coarse", "region"]
-SHEET = {
-    "osmfish": ("osmFISH", 1),
-    "starmap": ("STARmap", 0.09),
-    "xenium": ("Xenium", 1),
-}
+SHEET = [  # sample, input, technology, organism, spatial_unit_um, cells
+    ("osmfish", "osmfish.h5ad", "osmFISH", "mouse", 1.0, ""),
+    ("starmap", "starmap.h5ad", "STARmap", "mouse", 0.09, ""),
+    ("xenium", "xenium", "Xenium", "mouse", "", "xenium_cells.csv"),
+]
+COLUMNS = ["sample", "input", "technology", "organism", "spatial_unit_um", "cells"]
 
 
 def main(source: Path, output: Path) -> None:
@@ -37,17 +41,14 @@ def main(source: Path, output: Path) -> None:
         x = data.obsm["spatial"][:, 0]
         kept = np.full(data.n_obs, True) if strip is None else (x >= strip[0]) & (x < strip[1])
         cut = "whole" if strip is None else f"{strip[0]} <= x < {strip[1]}"
-        write(data[kept], output / f"{name}.h5ad", cut)
+        if name == "xenium":
+            write_xenium(data[kept], output / name, output / "xenium_cells.csv", cut)
+        else:
+            write(data[kept], output / f"{name}.h5ad", cut)
     reference = ad.read_h5ad(source / REFERENCE)
     cut = f"at most {CELLS_A_TYPE} cells of each cell_type, seed {SEED}"
     write(reference[sample(reference.obs["cell_type"])], output / "reference.h5ad", cut)
-    rows = [
-        (name, f"{name}.h5ad", technology, "", "mouse", unit, "")
-        for name, (technology, unit) in SHEET.items()
-    ]
-    columns = ["sample", "input", "technology", "panel", "organism"]
-    columns += ["spatial_unit_um", "reference"]
-    pd.DataFrame(rows, columns=columns).to_csv(output / "samplesheet.csv", index=False)
+    pd.DataFrame(SHEET, columns=COLUMNS).to_csv(output / "samplesheet.csv", index=False)
 
 
 def sample(labels: pd.Series) -> np.ndarray:
@@ -70,6 +71,46 @@ def write(data: ad.AnnData, path: Path, cut: str) -> None:
         uns={**data.uns, "cut": cut},
     )
     small.write_h5ad(path, compression="gzip", compression_opts=9)
+
+
+def write_xenium(data: ad.AnnData, folder: Path, labels: Path, cut: str) -> None:
+    """Write a region in the instrument's form, and the cells' labels by their ids.
+
+    What the source does not have (control features, areas, Ensembl ids) is not there either;
+    transcript_counts are the totals of the matrix.
+    """
+    folder.mkdir(exist_ok=True)
+    ids = [cell_id(int(name.removeprefix("xe_"))) for name in data.obs_names]
+    counts = sp.csc_matrix(data.X.T.astype(np.int32))  # features × cells
+    with h5py.File(folder / "cell_feature_matrix.h5", "w") as file:
+        for key in ("data", "indices", "indptr"):
+            values = getattr(counts, key).astype(np.int32)
+            file.create_dataset(
+                f"matrix/{key}", data=values, compression=9, shuffle=True, chunks=values.shape
+            )
+        file["matrix/shape"] = np.array(counts.shape, np.int32)
+        names = data.var_names.to_numpy("S")
+        kinds = np.full(len(names), b"Gene Expression")
+        texts = {"barcodes": np.array(ids, "S"), "features/id": names, "features/name": names}
+        for key, text in {**texts, "features/feature_type": kinds}.items():
+            file.create_dataset(f"matrix/{key}", data=text, compression=9)
+    x, y = data.obsm["spatial"].astype(float).T  # with all digits of float32
+    totals = np.asarray(counts.sum(axis=0)).ravel()
+    cells = pd.DataFrame(
+        {"cell_id": ids, "x_centroid": x, "y_centroid": y, "transcript_counts": totals}
+    )
+    gzipped = {"method": "gzip", "compresslevel": 9, "mtime": 0}
+    cells.to_csv(folder / "cells.csv.gz", index=False, compression=gzipped)
+    told = {"num_cells": len(ids), "panel_organism": data.uns["species"]}
+    told["source"] = {key: str(value) for key, value in sorted(data.uns.items())} | {"cut": cut}
+    (folder / "experiment.xenium").write_text(json.dumps(told, indent=1) + "\n")
+    table = data.obs[[label for label in LABELS if label in data.obs]]
+    table.set_axis(pd.Index(ids, name="cell_id")).to_csv(labels)
+
+
+def cell_id(number: int, dataset: int = 1) -> str:
+    """A cell's number as the instrument writes it: 8 letters, a to p for the hexadecimal digits."""
+    return "".join(chr(ord("a") + int(digit, 16)) for digit in f"{number:08x}") + f"-{dataset}"
 
 
 if __name__ == "__main__":

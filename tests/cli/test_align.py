@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
 sys.path.insert(0, str(BIN))
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
     write(out / "here.lloki.h5ad", "here", x[~first], xy[~first], data.obs_names[~first])
     turned = xy[first] @ TURN.T + [9000, 100]
     write(out / "there.lloki.h5ad", "there", x[first], turned, data.obs_names[first])
-    other = ad.read_h5ad(DEMO / "xenium.h5ad")[:500]
+    other = demo_slice("xenium")[:500]
     noise = np.random.default_rng(1).normal(size=(500, 12))
     write(out / "noise.lloki.h5ad", "noise", noise, other.obsm["spatial"])
     return out

@@ -2,13 +2,13 @@
 
 import json
 from importlib import metadata
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 import benchmark
 from lloki.integration import joined
@@ -16,7 +16,6 @@ from lloki.propagation import graph
 from lloki.scores import baselines, metrics
 from lloki.slices import files
 
-DEMO = Path(__file__).parents[2] / "assets/demo"
 UNLABELLED = {"PCR comparison", "iLISI", "Spatial coherence"}
 NAMES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 
@@ -26,7 +25,7 @@ def data():
     """450 real cells as integrate.py writes them; X_lloki has less of each technology's mean."""
     parts = []
     for name, technology in NAMES.items():
-        part = files.read_h5ad(DEMO / f"{name}.h5ad")[::8][:150].copy()
+        part = demo_slice(name)[::8][:150].copy()
         parts.append(files.prepare(part, name, sample=name, technology=technology))
     whole = ad.AnnData(obs=joined.join_obs([part.obs for part in parts]))
     genes = joined.shared_genes([part.var_names for part in parts])

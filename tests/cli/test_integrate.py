@@ -1,17 +1,16 @@
 """integrate.py as a command, on slices of the demo and on what users get wrong."""
 
 import json
-from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 import integrate
 from lloki.slices import files, stores
 
-DEMO = Path(__file__).parents[2] / "assets/demo"
 SLICES = {"osm": "osmFISH", "star": "STARmap", "xen": "Xenium"}
 
 
@@ -23,8 +22,9 @@ def prepared(tmp_path_factory):
     for (sample, technology), name in zip(
         SLICES.items(), ("osmfish", "starmap", "xenium"), strict=True
     ):
-        data = files.read_h5ad(DEMO / f"{name}.h5ad")
+        data = demo_slice(name)
         data = data[np.sort(rng.choice(data.n_obs, 150, False))].copy()
+        data.obs["cell_id"] = data.obs_names.to_numpy(str)
         data = files.prepare(data, name, sample=sample, technology=technology)
         files.write_h5ad(data, folder / f"{sample}.slice.h5ad")
         cells = files.without_expression(data)
@@ -86,6 +86,8 @@ def test_all_cells_and_embeddings_of_real_slices(prepared, result):
     labels = np.concatenate([p.obs["cell_type_coarse"].astype(str) for p in parts])
     assert data.obs["cell_type_coarse"].astype(str).tolist() == labels.tolist()
     assert data.obs["region"].isna().sum() == 150  # Xenium has none
+    assert data.obs["cell_id"].nunique() == 450 and "cell_id_colors" not in data.uns
+    assert len(data.uns["technology_colors"]) == 3
     for key, width in (("X_umap", 2), ("X_umap_fp", 2), ("X_umap_pca_shared", 2)):
         assert data.obsm[key].shape == (450, width)
         assert np.isfinite(data.obsm[key]).all()

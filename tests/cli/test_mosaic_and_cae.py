@@ -46,13 +46,20 @@ def refused(result, *words):
     assert all(word in line for word in words), line
 
 
+def input_of(sample):
+    """The options by which the demo's samplesheet names a slice."""
+    if sample == "xenium":
+        return ["--input", DEMO / "xenium", "--cells", DEMO / "xenium_cells.csv"]
+    return ["--input", DEMO / f"{sample}.h5ad"]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The demo's slices from raw counts to embeddings, without the propagation between."""
     out = tmp_path_factory.mktemp("stages")
     for sample, technology in SLICES.items():
         good(
-            prepare_slice, "--input", DEMO / f"{sample}.h5ad", "--sample", sample,
+            prepare_slice, *input_of(sample), "--sample", sample,
             "--technology", technology, "--output", out / f"{sample}.slice.h5ad",
         )  # fmt: skip
     inputs = [f"--input={out / s}.slice.h5ad" for s in SLICES]

@@ -306,6 +306,32 @@ def test_a_lasso_of_the_viewer_chooses_cells(demo, tmp_path, out):
     assert sorted(data.obs["cell_id"]) == ["c3", "c7"]
 
 
+def test_labels_of_a_table_of_cells_are_the_slices_labels(demo, tmp_path, out):
+    ids = [str(2317032900022100080 + i) for i in range(demo.n_obs)]
+    write_merscope(tmp_path / "run", demo, ids)
+    table = pd.DataFrame({"cell_id": ids, "group": demo.obs["cell_type"].astype(object).to_numpy()})
+    table.loc[::3, "group"] = None
+    table["cluster"], table["sample"] = range(demo.n_obs), "donor1"
+    table[::-1].to_csv(tmp_path / "groups.csv", index=False)
+    data = prepared(
+        tmp_path / "run", out, "--cells", tmp_path / "groups.csv", "--label-key", "group",
+        "--label-key", "cluster", "--min-counts", "1",
+    )  # fmt: skip
+    expected = table.set_index("cell_id").loc[data.obs["cell_id"]]
+    pd.testing.assert_series_equal(
+        data.obs["group"].astype(object), expected["group"].astype(object),
+        check_index=False, check_names=False,
+    )  # fmt: skip
+    assert data.obs["cluster"].tolist() == expected["cluster"].astype(str).tolist()
+    assert set(data.obs["sample"]) == {"one"} and set(data.obs["sample_given"]) == {"donor1"}
+    record = json.loads(out.with_name("one.slice.json").read_text())
+    assert record["labelled"]["group"] == data.obs["group"].notna().sum() < data.n_obs
+    assert "cells/groups.csv" in record["files"] and "group" in record["columns"]
+    (tmp_path / "groups.csv").write_text(f"cell_id,group\n{ids[0]},a\n{ids[0]},b\n")
+    result = call(tmp_path / "run", out, "--cells", tmp_path / "groups.csv")
+    refused(result, "groups.csv", "says two things", ids[0])
+
+
 def test_a_format_that_does_not_fit_is_said(demo, tmp_path, out):
     write_merscope(tmp_path / "run", demo, [f"c{i}" for i in range(demo.n_obs)])
     refused(call(tmp_path / "run", out, "--format", "cosmx"), "it is merscope, not cosmx")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
 sys.path.insert(0, str(BIN))
@@ -44,7 +45,7 @@ def inputs(tmp_path_factory):
     """Two slices, one with raw counts and one prepared, and a reference: few cells of the demo."""
     folder = tmp_path_factory.mktemp("cells")
     for name in ("osmfish", "xenium", "reference"):
-        data = ad.read_h5ad(DEMO / f"{name}.h5ad")[:90].copy()
+        data = demo_slice(name)[:90].copy()
         if name == "xenium":
             data = files.prepare(data, name, sample="x", technology="Xenium", organism="mouse")
         data.write_h5ad(folder / f"{name}.h5ad")

@@ -11,11 +11,11 @@ import anndata as ad
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from demo_slices import demo_slice
 
 import report
 from lloki.slices import files
 
-DEMO = Path(__file__).parents[2] / "assets/demo"
 BIN = Path(__file__).parents[2] / "bin"
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
     parts = []
     for name, technology in (("starmap", "STARmap"), ("xenium", "Xenium")):
-        part = files.read_h5ad(DEMO / f"{name}.h5ad")[::6].copy()
+        part = demo_slice(name)[::6].copy()
         part = files.prepare(part, name, sample=name, technology=technology)
         parts.append(files.without_expression(part))
         record = {

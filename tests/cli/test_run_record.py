@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import run_record
 
+FILES = {"cells.csv.gz": "2" * 64, "cells/groups.csv": "3" * 64}
 FOLDER = "/data/Größe 1, a/results"  # no path of a user may spoil the table
 
 
@@ -21,6 +22,7 @@ def written(tmp_path):
     known = {"technology": "Xenium", "panel": 'brain "v1", 5k', "organism": None}
     records = {
         "a.slice": record("prepare_slice", sample="a", input_sha256="0" * 64, **known),
+        "b.slice": record("prepare_slice", sample="b", input_sha256="1" * 64, files=FILES),
         "integrated": record("integrate"),
     }
     index = [
@@ -67,4 +69,10 @@ def test_the_crate_knows_the_index(written):
     assert {"index.csv", "index.json", "run.json"} <= {entity["@id"] for entity in crate["@graph"]}
     run = json.loads((written / "run.json").read_text())
     assert run["seeds"] == {"prepare_slice": 1, "integrate": 1}
-    assert [entry["sample"] for entry in run["inputs"]] == ["a"]
+    assert [entry["sample"] for entry in run["inputs"]] == ["a", "b"]
+
+
+def test_a_slice_of_several_files_is_recorded_by_their_names(written):
+    record = json.loads((written / "run.json").read_text())
+    names = {entry["sample"]: entry["input"] for entry in record["inputs"]}
+    assert names == {"a": "a.h5ad", "b": "cells.csv.gz, cells/groups.csv"}

@@ -13,6 +13,7 @@ import scgpt_reference
 import scipy.sparse as sp
 import torch
 from click.testing import CliRunner
+from demo_slices import demo_slice
 from scgpt_checkpoint import write_checkpoint
 
 import scgpt_embed
@@ -26,7 +27,7 @@ CELLS = 150
 def slice_path(tmp_path_factory):
     """Cells of the demo's Xenium slice, values without ties, as after denoising."""
     path = tmp_path_factory.mktemp("slice") / "xen.denoised.h5ad"
-    data = files.read_h5ad(ROOT / "assets/demo/xenium.h5ad")[:CELLS].copy()
+    data = demo_slice("xenium")[:CELLS].copy()
     data = files.prepare(data, path, sample="xen", technology="Xenium", organism="mouse")
     data.X.data *= 1 + np.random.default_rng(0).random(data.X.nnz, dtype=np.float32)
     files.write_h5ad(data, path)

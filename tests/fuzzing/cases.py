@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fuzzing import seeds
-from fuzzing.mutations import mutate
+from fuzzing.mutations import mutate, mutate_folder
 
 SECONDS = 60  # of the processor, so that other work on the machine does not count
 MEMORY = 1 << 30  # bytes that a case may take beyond what is loaded before it
@@ -48,8 +48,9 @@ class Fuzzer:
         self.weights = weights / weights.sum()
         self.whole = folder / "seeds"
         self.whole.mkdir()
-        seeds.make(self.whole)
-        _shorten()
+        scripts = {command.script for command in self.commands}
+        seeds.make(self.whole, forms_alone=scripts == {"prepare_slice"})
+        _shorten(scripts)
         for command in self.commands:
             self._whole(command)
 
@@ -71,10 +72,18 @@ class Fuzzer:
         where = self.folder / f"case{number}"
         shutil.copytree(self.whole, where, copy_function=os.link)
         (where / "out").mkdir()
-        spoilt = where / name
-        spoilt.unlink()
-        shutil.copyfile(self.whole / name, spoilt)
-        mutation = mutate(spoilt, random)
+        inside = sorted(path for path in (where / name).rglob("*") if path.is_file())
+        if inside:
+            spoilt = inside[random.integers(len(inside))]
+            name = str(spoilt.relative_to(where))
+        else:
+            spoilt = where / name
+        if inside and random.random() < 0.15:
+            mutation = mutate_folder(spoilt, inside, random)
+        else:
+            spoilt.unlink()
+            shutil.copyfile(self.whole / name, spoilt)
+            mutation = mutate(spoilt, random)
         started = time.monotonic()
         code, peak = _in_child(command, where)
         said = (where / "stderr").read_text(errors="replace")
@@ -143,15 +152,17 @@ def _faults(outcome: Outcome, command: seeds.Command, where: Path, said: str) ->
         faults.append("no output")
     if any(name.startswith(".") for name in left):
         faults.append("left a temporary file")
-    if (where / "EXECUTED").exists() or list(where.parent.glob("escape*")):
+    if list(where.rglob("EXECUTED")) or list(where.parent.glob("escape*")):
         faults.append("ran code or wrote outside")
     return faults
 
 
-def _shorten() -> None:
+def _shorten(scripts: set[str]) -> None:
     """Load what every case needs once, and leave out what takes long and reads no file."""
-    for command in seeds.COMMANDS:
-        importlib.import_module(command.script)
+    for script in scripts:
+        importlib.import_module(script)
+    if not scripts & {"integrate", "report"}:
+        return
     import report
     from lloki.integration import joined
 

@@ -17,6 +17,7 @@ import numpy as np
 Random = np.random.Generator
 VALUES = (
     "", "nan", "inf", "-inf", "-1", "0", "1e308", "9" * 30, "0.5", "True", "\x00", "naïve 🧬",
+    "NA", "1e400", "18446744073709551616", "9223372036854775807", "1_000", "0x10", "1,5", '"a""b"',
     "../../escape", "/etc/passwd", "=cmd()", "<script>", '"', ",", "null", "a" * 5000,
 )  # fmt: skip
 
@@ -25,6 +26,8 @@ def mutate(path: Path, random: Random) -> str:
     """Spoil a file in place by one way or two; their names."""
     done = []
     for _ in range(1 if random.random() < 0.7 else 2):
+        if not path.stat().st_size:
+            append(path, random)
         ways = [*BYTES, *STRUCTURE.get(_kind(path), ())]
         way = ways[random.integers(len(ways))] if random.random() < 0.3 else None
         if way is None:  # mostly what a kind of file has of its own: bytes are soon refused
@@ -39,8 +42,20 @@ def mutate(path: Path, random: Random) -> str:
     return "+".join(done)
 
 
+def mutate_folder(path: Path, files: list[Path], random: Random) -> str:
+    """Spoil the place of a file among the files of its folder; the name of the way."""
+    way = FOLDER[random.integers(len(FOLDER))]
+    way(path, files, random)
+    return way.__name__
+
+
 def _kind(path: Path) -> str:
-    return path.suffix
+    """The ending of a file, by which `STRUCTURE` goes."""
+    if path.name in (".zarray", ".zattrs", ".zgroup", ".zmetadata") or path.suffix == ".xenium":
+        return ".json"
+    if path.name.endswith(".mtx.gz"):
+        return ".mtx.gz"
+    return {".h5": ".h5ad"}.get(path.suffix, path.suffix)
 
 
 def truncate(path: Path, random: Random) -> None:
@@ -186,6 +201,116 @@ def odd_text(lines: list[str], random: Random) -> None:
     lines[row] = lines[row][:place] + word + lines[row][place:]
 
 
+def _columns(change: Callable[[list[list[str]], Random], None]) -> Callable[[Path, Random], None]:
+    """A way that edits a table as a list of its columns, each with its name first."""
+
+    def edit(lines: list[str], random: Random) -> None:
+        notes = [line for line in lines if line.startswith("#")]
+        rows = [line for line in lines if line and not line.startswith("#")]
+        between = "\t" if rows[0].count("\t") > rows[0].count(",") else ","
+        columns = [list(c) for c in zip(*(row.split(between) for row in rows), strict=False)]
+        change(columns, random)
+        rows = [between.join(row) for row in zip(*columns, strict=True)]
+        lines[:] = [*notes, *rows, ""]
+
+    edit.__name__ = change.__name__
+    return _lines(edit)
+
+
+@_columns
+def drop_column(columns: list[list[str]], random: Random) -> None:
+    """A column is missing."""
+    del columns[random.integers(len(columns))]
+
+
+@_columns
+def rename_column(columns: list[list[str]], random: Random) -> None:
+    """A column is called something else, perhaps as another one is."""
+    others = [column[0] for column in columns]
+    names = (*others, *VALUES, "fov", "cell_ID", "cell", "x_centroid", "Blank-7", "Negative9")
+    columns[random.integers(min(len(columns), 12))][0] = _one(names, random)
+
+
+@_columns
+def reorder_columns(columns: list[list[str]], random: Random) -> None:
+    """The same columns in another order."""
+    columns[:] = [columns[i] for i in random.permutation(len(columns))]
+
+
+@_columns
+def double_column(columns: list[list[str]], random: Random) -> None:
+    """A column is there twice."""
+    columns.append(list(_one(columns, random)))
+
+
+@_columns
+def change_column(columns: list[list[str]], random: Random) -> None:
+    """A column holds one odd value throughout."""
+    column, value = columns[random.integers(min(len(columns), 12))], _one(VALUES, random)
+    column[1:] = [value] * (len(column) - 1)
+
+
+@_columns
+def repeat_ids(columns: list[list[str]], random: Random) -> None:
+    """Some cells have another one's name, or all have, as rounding makes it."""
+    ids = columns[0]
+    step = int(random.integers(2, 9))
+    ids[1:] = [ids[1 + i - i % step] for i in range(len(ids) - 1)]
+
+
+@_columns
+def quote(columns: list[list[str]], random: Random) -> None:
+    """Quotes around all fields, as R writes them, or around some."""
+    for column in columns:
+        if random.random() < 0.7:
+            column[:] = [f'"{field}"' for field in column]
+
+
+def other_text(path: Path, random: Random) -> None:
+    """The same text with other line ends, separators, encoding, or packed once more."""
+    data = path.read_bytes()
+    packed = path.suffix == ".gz"
+    data = gzip.decompress(data) if packed else data
+    choice = random.integers(6)
+    if choice == 0:
+        data = data.replace(b"\n", b"\r\n")
+    elif choice == 1:
+        data = data.replace(b"\n", b"\r")
+    elif choice == 2:
+        data = data.replace(b",", b";")
+    elif choice == 3:
+        data = data.decode("utf-8", "replace").encode("utf-16")
+    elif choice == 4:
+        data = b"\xef\xbb\xbf" + data.replace(b"\n", b"\n\n")
+    else:
+        data, packed = gzip.compress(data, mtime=0), True
+    path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
+
+
+@_lines
+def matrix_header(lines: list[str], random: Random) -> None:
+    """A matrix of Matrix Market's form whose header or size line says something else."""
+    size = next(i for i, line in enumerate(lines) if not line.startswith("%"))
+    choice = random.integers(4)
+    if choice == 0:
+        words = "array complex pattern integer real symmetric hermitian skew-symmetric vector x"
+        fields = lines[0].split()
+        fields[random.integers(len(fields))] = _one(words.split(), random)
+        lines[0] = " ".join(fields)
+    elif choice == 1:
+        sizes = (0, -1, 10**6, 10**9, 10**12, 2**31, 2**63, 1, "x", "")
+        fields = lines[size].split()
+        fields[random.integers(len(fields))] = str(_one(sizes, random))
+        lines[size] = " ".join(fields)
+    elif choice == 2:
+        row = int(random.integers(size + 1, len(lines)))
+        fields = lines[row].split() or ["1"]
+        fields[random.integers(len(fields))] = str(_one((0, -1, 10**6, 2**31, "nan", 0.5), random))
+        lines[row] = " ".join(fields)
+    else:
+        lines[size:size] = ["%"] * int(random.integers(1, 4))
+
+
 def latin1(path: Path, random: Random) -> None:
     """Bytes that are not UTF-8."""
     data = path.read_bytes()
@@ -300,10 +425,10 @@ def h5_attribute(path: Path, random: Random) -> None:
         np.array(["a", "b"], "S1"),
     )
     with h5py.File(path, "r+") as file:
-        nodes = [n for n in [file, *_nodes(file, (h5py.Dataset, h5py.Group))] if len(n.attrs)]
-        node = _one(nodes, random)
-        key = _one(sorted(node.attrs), random)
-        if random.random() < 0.3:
+        nodes = [file, *_nodes(file, (h5py.Dataset, h5py.Group))]
+        node = _one([n for n in nodes if len(n.attrs)] or nodes, random)
+        key = _one(sorted(node.attrs) or ["encoding-type"], random)
+        if random.random() < 0.3 and key in node.attrs:
             del node.attrs[key]
         else:
             node.attrs[key] = _one(odd, random)
@@ -348,6 +473,81 @@ def h5_external(path: Path, random: Random) -> None:
         del file[name]
         file.create_dataset(name, shape, kind, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
         file[name].attrs.update(attributes)
+
+
+# --- parquet
+
+
+def change_parquet(path: Path, random: Random) -> None:
+    """A column is missing, renamed, doubled, of another type, or without values; rows repeat."""
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    column = _one(list(table), random)
+    choice = random.integers(7)
+    if choice == 0:
+        del table[column]
+    elif choice == 1:
+        table = table.rename(columns={column: _one(["x", "", *table], random) + "'"})
+    elif choice == 2:
+        table[column] = _one([np.nan, None, "", "text", 1e308, -1, True, b"\xff"], random)
+    elif choice == 3:
+        table[column] = table[column].astype(str).str.encode("utf-8")
+    elif choice == 4:
+        table = pd.concat([table, table[: int(random.integers(1, 20))]])
+    elif choice == 5:
+        table = table.set_index(column)
+    else:
+        table = table[:0]
+    table.to_parquet(path)
+
+
+# --- files of a folder
+
+
+def remove(path: Path, files: list[Path], random: Random) -> None:
+    """A file is missing."""
+    path.unlink()
+
+
+def loop(path: Path, files: list[Path], random: Random) -> None:
+    """A link that leads to itself."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def dangle(path: Path, files: list[Path], random: Random) -> None:
+    """A link that leads nowhere, or to the folder itself."""
+    path.unlink()
+    path.symlink_to(_one(["nowhere", ".", "/etc/passwd", "/dev/null"], random))
+
+
+def folder_instead(path: Path, files: list[Path], random: Random) -> None:
+    """A folder where a file should be."""
+    path.unlink()
+    path.mkdir()
+
+
+def other_file(path: Path, files: list[Path], random: Random) -> None:
+    """Another file of the slice under this name."""
+    other = _one(files, random)
+    path.unlink()
+    os.link(other, path) if other != path else path.touch()
+
+
+def empty(path: Path, files: list[Path], random: Random) -> None:
+    """A file without a byte."""
+    path.unlink()
+    path.touch()
+
+
+def twice(path: Path, files: list[Path], random: Random) -> None:
+    """A file of the same ending, or of another instrument, beside it."""
+    names = ("copy_" + path.name, "S2_exprMat_file.csv", "cell_by_gene.csv", "counts.csv",
+             "cell_feature_matrix.h5", "zarr.json", ".zgroup", "tables")  # fmt: skip
+    other = path.with_name(_one(names, random))
+    if not other.exists():
+        os.link(path, other)
 
 
 # --- npz and safetensors
@@ -401,13 +601,18 @@ def safetensors_header(path: Path, random: Random) -> None:
 
 
 BYTES = (truncate, flip_bytes, flip_head, zero_block, cut_block, append, other_kind, evil_pickle)
-TEXT = (change_field, drop_field, double_line, drop_lines, swap_lines, odd_text, latin1)
+TEXT = (change_field, drop_field, double_line, drop_lines, swap_lines, odd_text, drop_column,
+        rename_column, reorder_columns, double_column, change_column, repeat_ids, quote,
+        other_text, latin1)  # fmt: skip
+FOLDER = (remove, loop, dangle, folder_instead, other_file, empty, twice)
 STRUCTURE = {
     ".h5ad": (h5_delete, h5_values, h5_values, h5_replace, h5_attribute, h5_attribute, h5_huge,
               h5_link, h5_external),
     ".npz": (npz_array,),
     ".csv": TEXT,
     ".gz": TEXT[:-1],
+    ".mtx.gz": (matrix_header, matrix_header, *TEXT[:6]),
+    ".parquet": (change_parquet,),
     ".yml": TEXT,
     ".json": (change_json, change_json, change_json, deep_json, odd_text, latin1),
     ".safetensors": (safetensors_header,),

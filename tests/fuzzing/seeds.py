@@ -11,8 +11,11 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from demo_slices import demo_slice
 from nextflow_run import ROOT
 from scgpt_checkpoint import write_checkpoint
+
+from fuzzing import folders
 
 CELLS = 60
 
@@ -25,7 +28,7 @@ class Command:
     subcommand: str | None
     arguments: tuple[str, ...]  # with the names of files in the folder of seeds
     output: str
-    files: tuple[str, ...]  # a folder's files one by one
+    files: tuple[str, ...]  # a folder, or its files one by one
 
     @property
     def name(self) -> str:
@@ -58,6 +61,21 @@ COMMANDS = (
             "t.slice.h5ad", "counts.csv places.csv"),
     command("prepare_slice --input @counts.csv.gz --coordinates @places.csv --sample t "
             "--technology T", "t.slice.h5ad", "counts.csv.gz"),
+    command("prepare_slice --input @open.h5ad --sample a --technology T", "a.slice.h5ad",
+            "open.h5ad"),
+    command("prepare_slice --input @xenium --sample a --technology Xenium --cells @groups.csv "
+            "--label-key cell_type", "a.slice.h5ad", "xenium groups.csv"),
+    command("prepare_slice --input @xenium_text --sample a --technology Xenium", "a.slice.h5ad",
+            "xenium_text"),
+    command("prepare_slice --input @merscope --sample a --technology MERSCOPE --fov 0-1",
+            "a.slice.h5ad", "merscope"),
+    command("prepare_slice --input @cosmx --sample a --technology CosMx", "a.slice.h5ad", "cosmx"),
+    command("prepare_slice --input @store.zarr --sample a --technology T", "a.slice.h5ad",
+            "store.zarr"),
+    command("prepare_slice --input @spatial.zarr --sample a --technology T", "a.slice.h5ad",
+            "spatial.zarr"),
+    command("ot_sparsity --input @a.slice.h5ad --reference @open.h5ad --min-shared-genes 3",
+            "a.targets.csv", "open.h5ad"),
     command("build_graph --input @a.slice.h5ad", "a.graph.npz", "a.slice.h5ad"),
     command("ot_sparsity --input @a.slice.h5ad --reference @reference.h5ad "
             "--min-shared-genes 3", "a.targets.csv",
@@ -102,16 +120,18 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def make(folder: Path) -> None:
-    """Write every seed into a folder, by running the stages."""
+def make(folder: Path, forms_alone: bool = False) -> None:
+    """Write every seed into a folder, by running the stages; or a slice in all its forms alone."""
     for sample, source in (("a", "xenium"), ("b", "osmfish")):
-        data = ad.read_h5ad(ROOT / f"assets/demo/{source}.h5ad")
+        data = demo_slice(source)
         order = np.argsort(-np.asarray(data.X.sum(axis=0)).ravel(), kind="stable")[:40]
         data = data[: CELLS * 3 : 3, np.sort(order)].copy()
         data.write_h5ad(folder / f"{sample}.h5ad")
+        if sample == "a":
+            folders.write_all(data, folder)
         _stage("prepare_slice", folder, f"{sample}.slice.h5ad", input=f"@{sample}.h5ad",
                sample=sample, technology=source, label_key="cell_type")  # fmt: skip
-    reference = ad.read_h5ad(ROOT / "assets/demo/reference.h5ad")
+    reference = demo_slice("reference")
     reference[:: len(reference) // CELLS, ::4].copy().write_h5ad(folder / "reference.h5ad")
     counts = pd.DataFrame(data.X.toarray().astype(int), data.obs_names, data.var_names)
     counts.to_csv(folder / "counts.csv")
@@ -119,6 +139,8 @@ def make(folder: Path) -> None:
         counts.to_csv(handle)
     pd.DataFrame(data.obsm["spatial"], data.obs_names).to_csv(folder / "places.csv")
     shutil.copy(ROOT / "assets/orthologs.csv.gz", folder)
+    if forms_alone:
+        return
 
     for s in ("a", "b"):
         slice_ = f"@{s}.slice.h5ad"

@@ -6,11 +6,8 @@ import json
 from pathlib import Path
 
 import anndata as ad
-import h5py
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
 from nextflow_run import ROOT, nextflow, trace
 
 pytestmark = pytest.mark.pipeline
@@ -42,6 +39,14 @@ def test_integrated_holds_every_cell_once_with_every_embedding(demo):
     for key in ("spatial", "spatial_aligned", "X_lloki_fp", "X_lloki", "X_pca_shared", "X_umap"):
         assert np.isfinite(whole.obsm[key]).all(), key
     assert set(whole.obs["technology"]) == {"osmFISH", "STARmap", "Xenium"}
+    assert whole.obs["cell_type_coarse"].notna().all()
+
+
+def test_the_instruments_folder_is_read_with_its_table_of_labels(demo):
+    record = json.loads((demo / "results/slices/xenium/xenium.slice.json").read_text())
+    assert (record["format"], record["cells"], record["genes"]) == ("xenium", 1418, 248)
+    assert record["labelled"] == {"cell_type_coarse": 1418} and record["warnings"] == []
+    assert "cells/xenium_cells.csv" in record["files"] and len(record["files"]) == 4
 
 
 def test_lloki_beats_pca_on_the_shared_genes(demo):
@@ -79,7 +84,8 @@ def test_the_run_is_a_crate_of_files_that_are_there(demo):
             assert int(entity["contentSize"]) == path.stat().st_size
     assert {"integrated.h5ad", "report.html"} <= {entity["@id"] for entity in run["result"]}
     read = {entities[entity["@id"]]["name"] for entity in run["object"]}
-    assert {f"{sample}.h5ad" for sample in SAMPLES} | {"seed"} <= read
+    bundle = "cells.csv.gz, experiment.xenium, cell_feature_matrix.h5, cells/xenium_cells.csv"
+    assert {"osmfish.h5ad", "starmap.h5ad", bundle, "seed"} <= read
 
     def references(value):
         if isinstance(value, dict):
@@ -136,56 +142,14 @@ def test_resume_runs_nothing_again(demo):
     assert {row["name"] for row in trace(demo) if row["status"] != "CACHED"} == set()
 
 
-def test_instruments_folders_and_slices_without_labels_go_with_the_others(tmp_path):
-    """A Xenium bundle written of the demo's cells: no labels, beside a slice that has them."""
-    (tmp_path / "xenium").mkdir()
-    data = ad.read_h5ad(ROOT / "assets/demo/xenium.h5ad")[:300]
-    write_bundle(tmp_path / "xenium", data)
-    demo = ROOT / "assets/demo"
-    (tmp_path / "sheet.csv").write_text(
-        "sample,input,technology,organism,spatial_unit_um\n"
-        f"xen,xenium,Xenium,mouse,\nstar,{demo}/starmap.h5ad,STARmap,mouse,0.09\n"
+def test_a_label_that_no_slice_has_stops_the_run_before_the_training(demo):
+    run = nextflow(
+        "-profile", "test", "--outdir", "wrong", "--cell_type_key", "cel_type", "-resume", cwd=demo
     )
-    arguments = ["-profile", "test", "--input", "sheet.csv", "--outdir", "results", "--epochs", 1,
-                 "--umap", "false", "--max_cells", 300]  # fmt: skip
-    wrong = nextflow(*arguments, "--cell_type_key", "cel_type", cwd=tmp_path)
-    assert wrong.returncode != 0
-    assert "--cell_type_key cel_type: no slice has labels in such a column" in wrong.stdout
-    assert "cell_type_coarse" in wrong.stdout
-    assert not {row["process"] for row in trace(tmp_path)} & {"TRAIN_CAE", "REPORT"}
-    run = nextflow(*arguments, "-resume", cwd=tmp_path)
-    assert run.returncode == 0, run.stdout
-    whole = ad.read_h5ad(tmp_path / "results/integrated.h5ad")
-    labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
-    assert labels["xen"] == 0 < labels["star"]
-    cells = whole.obs[whole.obs["sample"] == "xen"]
-    assert set(cells["cell_id"]) <= set(data.obs_names)
-    viewer = tmp_path / "results/viewer"  # without labels, Xenium Explorer has nothing to show
-    assert {str(path.relative_to(viewer)) for path in viewer.rglob("*.*")} == {
-        "xen/cells.csv", "star/cells.csv"
-    }  # fmt: skip
-    table = pd.read_csv(viewer / "xen/cells.csv", dtype=str)
-    assert table["cell_id"].tolist() == cells["cell_id"].tolist()
-    record = json.loads((tmp_path / "results/slices/xen/xen.slice.json").read_text())
-    assert record["format"] == "xenium" and record["genes"] == data.n_vars
-    assert record["controls"]["Negative Control Probe"]["features"] == 1
-
-
-def write_bundle(folder, data):
-    """Cells as a Xenium instrument writes them, with one control probe."""
-    counts = sp.csc_matrix(sp.hstack([data.X, np.ones((data.n_obs, 1))]).T)
-    with h5py.File(folder / "cell_feature_matrix.h5", "w") as file:
-        for key in ("data", "indices", "indptr"):
-            file[f"matrix/{key}"] = getattr(counts, key).astype(np.int32)
-        file["matrix/shape"] = counts.shape
-        file["matrix/barcodes"] = data.obs_names.to_numpy("S")
-        for key in ("id", "name"):
-            file[f"matrix/features/{key}"] = np.array([*data.var_names, "NegControl"], "S")
-        kinds = ["Gene Expression"] * data.n_vars + ["Negative Control Probe"]
-        file["matrix/features/feature_type"] = np.array(kinds, "S")
-    x, y = data.obsm["spatial"].T
-    cells = pd.DataFrame({"cell_id": data.obs_names, "x_centroid": x, "y_centroid": y})
-    cells.to_csv(folder / "cells.csv.gz", index=False)
+    assert run.returncode != 0
+    assert "--cell_type_key cel_type: no slice has labels in such a column" in run.stdout
+    assert "cell_type_coarse" in run.stdout
+    assert not {row["process"] for row in trace(demo, "wrong")} & {"TRAIN_CAE", "REPORT"}
 
 
 def test_inputs_are_checked_before_the_work_and_all_their_faults_are_told_at_once(tmp_path):

@@ -42,28 +42,29 @@ exec "$@"
 """
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def engine(request):
-    return ENGINES[request.param]
+# Every engine with all switches on; with all off one of each parser, which is what reads `false`.
+RUNS = [(name, "true") for name in ENGINES] + [("24.10.5", "false"), ("25.04.4-strict", "false")]
 
 
-@pytest.fixture(scope="module", params=["false", "true"])
-def switched(request, engine, tmp_path_factory):
-    """A stub run with every switch off, or on: its folder, and whether they are on."""
+@pytest.fixture(scope="module", params=RUNS, ids="-".join)
+def switched(request, tmp_path_factory):
+    """A stub run with every switch on, or off: its folder, and whether they are on."""
+    engine, on = request.param
     folder = tmp_path_factory.mktemp("switched")
     docker = folder / "bin/docker"
     docker.parent.mkdir()
     docker.write_text(DOCKER)
     docker.chmod(0o755)
-    switches = [text for name in SWITCHES for text in (f"--{name}", request.param)]
+    switches = [text for name in SWITCHES for text in (f"--{name}", on)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(docker.parent), prepend=":")
         run = nextflow(
             "-profile", "test,docker", "-stub-run", "--outdir", "results", *switches,
-            "--help", "false", "--version", "false", "--check", "false", cwd=folder, engine=engine,
+            "--help", "false", "--version", "false", "--check", "false",
+            cwd=folder, engine=ENGINES[engine],
         )  # fmt: skip
     assert run.returncode == 0, run.stdout
-    return folder, request.param == "true"
+    return folder, on == "true"
 
 
 def test_a_switch_is_given_to_the_scripts_whose_option_it_is(switched):
@@ -153,7 +154,7 @@ def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path
     (tmp_path / "sheet.csv").write_text(
         "sample,input,technology,organism,spatial_unit_um,region,fov\n"
         "a,none.h5ad,Xenium,mouse,1,,\n"
-        f"a,{ROOT}/assets/demo/xenium.h5ad,Xenium,yeast,-1,,\n"
+        f"a,{ROOT}/assets/demo/xenium,Xenium,yeast,-1,,\n"
         f"b,{ROOT}/assets/demo/osmfish.h5ad,,mouse,1,,\n"
         "c,run,MERSCOPE,mouse,,,\n"
         "d,run,MERSCOPE,mouse,,region_7,1-3,4\n"

@@ -8,6 +8,7 @@ from collections import Counter
 
 import anndata as ad
 import pytest
+from demo_slices import demo_slice
 from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace, write_workflow
 from scgpt_checkpoint import write_checkpoint
 
@@ -46,7 +47,7 @@ def stubbed(tmp_path_factory):
 
     (folder / "sheet").mkdir()
     demo = ROOT / "assets/demo"
-    shutil.copy(demo / "xenium.h5ad", folder / "sheet/beside.h5ad")
+    shutil.copy(demo / "starmap.h5ad", folder / "sheet/beside.h5ad")
     shutil.copy(demo / "osmfish.h5ad", folder / "below, launch.h5ad")
     for name in ("counts.csv", "cells.csv"):
         (folder / "sheet" / name).write_text("cell,a\n1,2\n")
@@ -59,7 +60,7 @@ def stubbed(tmp_path_factory):
             (folder / "run" / name / table).write_text(name)
     (folder / "sheet/samplesheet.csv").write_bytes(
         "\ufeffinput,technology,sample,panel,coordinates,spatial_unit_um,region,fov\r\n"
-        "beside.h5ad,Xenium,a,,,,,\r\n"
+        "beside.h5ad,STARmap,a,,,,,\r\n"
         "\r\n"
         '"below, launch.h5ad", "osm FISH" ,b,"p 1",,0.5,,\r\n'
         "counts.csv,STARmap,c,,cells.csv,,,\r\n"
@@ -191,20 +192,30 @@ def test_limits_from_the_command_line_hold(tmp_path):
     assert asked == [[1024 + 50 * 2, 1, 20], [1500, 1, 20]]
 
 
-def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
-    files = [ROOT / f"assets/demo/{name}.h5ad" for name in ("reference", "xenium", "osmfish")]
-    genes = {gene.upper() for file in files for gene in ad.read_h5ad(file, backed="r").var_names}
+SHEET = """\
+sample,input,technology,organism,spatial_unit_um
+osmfish,{0}/osmfish.h5ad,osmFISH,mouse,1.0
+starmap,{0}/starmap.h5ad,STARmap,mouse,0.09
+xenium,{0}/xenium,Xenium,mouse,
+"""
+
+
+def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts(demo):
+    """The demo's slices, the Xenium one without its table of labels: only that is new of it."""
+    (demo / "sheet.csv").write_text(SHEET.format(ROOT / "assets/demo"))
+    slices = [demo_slice(name) for name in ("reference", "xenium", "osmfish")]
+    genes = {gene.upper() for data in slices for gene in data.var_names}
     run = nextflow(
-        "-profile", "test", "-resume", "--outdir", "scgpt",
+        "-profile", "test", "-resume", "--outdir", "scgpt", "--input", "sheet.csv",
         "--scgpt_checkpoint", write_checkpoint(demo / "checkpoint", sorted(genes)),
         "--empty_cells", "zero", "--min_genes_share", 0.05, "--epochs", 1, "--lr", "1e-3",
         "--align_plain", "--umap", "false", "--max_cells", 300, "--ignore_label", "Other,It's new",
         cwd=demo,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
-    status = {row["process"]: row["status"] for row in trace(demo, "scgpt")}
-    assert status["DENOISE"] == "CACHED" and status["SCGPT_EMBED"] == "COMPLETED"
-    assert "MOSAIC_EMBED" not in status
+    status = {row["name"].split(":")[-1]: row["status"] for row in trace(demo, "scgpt")}
+    assert status["DENOISE (starmap)"] == "CACHED" and status["DENOISE (xenium)"] == "COMPLETED"
+    assert status["SCGPT_EMBED (starmap)"] == "COMPLETED" and "MOSAIC_EMBED (starmap)" not in status
 
     def parameters(stage):
         return json.loads((demo / f"scgpt/pipeline_info/stages/{stage}.json").read_text())[
@@ -219,3 +230,6 @@ def test_scgpt_and_options_of_all_kinds_reach_the_scripts(demo):
     assert any("checkpoint_sha256" in entry for entry in record["inputs"])
     whole = ad.read_h5ad(demo / "scgpt/integrated.h5ad", backed="r")
     assert whole.obsm["X_lloki_fp"].shape[1] == 64
+    labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
+    assert labels["xenium"] == 0 < labels["starmap"]
+    assert whole.obs["cell_id"][whole.obs["sample"] == "xenium"].notna().all()

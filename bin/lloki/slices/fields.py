@@ -110,6 +110,8 @@ def locate(block: bytes, separator: str, width: int, rows: int) -> tuple[np.ndar
 
     Quotes around a field are left out. rows: how many came before, for what is said of a fault.
     """
+    if b"\0" in block:
+        raise TableError("it is no text", "give CSV or TSV")
     buffer = np.frombuffer(block, np.uint8)
     apart = (buffer == ord(separator)) | (buffer == NEWLINE)
     quoted = b'"' in block

@@ -7,16 +7,21 @@ which it still reads.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 from scipy.spatial import cKDTree
 
+from lloki.slices import hdf5
 from lloki.slices.files import check_whole
 from lloki.slices.source import Source
-from lloki.support.errors import COPY_AGAIN, InputError
+from lloki.support.errors import COPY_AGAIN, InputError, lacks_memory
 from lloki.support.names import plain_names
 
 ROOTS = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}  # one of them is at the root of a store
@@ -58,13 +63,14 @@ def read(path: Path, table: str | None = None) -> Source:
         raise InputError(
             path, f"it has no table {table!r}: it is one AnnData", "leave region empty"
         )
+    _check_pieces(where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = ad.read_zarr(where)
-    except MemoryError:
-        raise
     except Exception as error:  # zarr and its codecs tell of damage by errors of many kinds
+        if lacks_memory(error, where, hdf5.DEFLATED):
+            raise
         fact = f"not a readable store of an AnnData ({type(error).__name__})"
         raise InputError(where, fact, COPY_AGAIN) from None
     check_whole(data, where)
@@ -72,6 +78,35 @@ def read(path: Path, table: str | None = None) -> Source:
         fact = f"its genes are numbers ({data.var_names[0]}, ...): var was lost or never written"
         raise InputError(where, fact, "write the store again with gene names")
     return Source(data, str(form), [where])
+
+
+def _check_pieces(store: Path) -> None:
+    """InputError where an array claims more pieces than its store has bytes: that has no end.
+
+    Pieces that were never written are read as zeros, each in its turn.
+    """
+    files = [path for path in store.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    for path in files:
+        if path.name not in ("zarr.json", ".zarray", ".zmetadata"):
+            continue
+        try:
+            most = max(_pieces(json.loads(path.read_bytes())), default=0)
+        except (ValueError, RecursionError):
+            continue  # zarr will not read it either
+        if most > size:
+            raise InputError(store, f"{path.relative_to(store)} is damaged", COPY_AGAIN)
+
+
+def _pieces(told: object) -> Iterator[int]:
+    """How many pieces each array has by its metadata, also those of others gathered in one file."""
+    if not isinstance(told, dict):
+        return
+    with contextlib.suppress(ValueError, TypeError, KeyError, ArithmeticError):  # it is no array
+        grid = told.get("chunks") or told["chunk_grid"]["configuration"]["chunk_shape"]
+        yield math.prod(-(-n // part) for n, part in zip(told["shape"], grid, strict=True))
+    for inner in told.values():
+        yield from _pieces(inner)
 
 
 def write_spatialdata(data: ad.AnnData, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import anndata as ad
@@ -74,22 +73,3 @@ def _axes(names: list[str], where: object) -> list[int]:
         fact = f"its column {odd[0]!r} is no coordinate"
         raise InputError(where, fact, "call the columns x, y (and z)")
     return list(range(1, len(names)))
-
-
-def first_column(path: str | Path) -> list[str]:
-    """The first column of a CSV or TSV as text, its first line too; lines that begin with # not.
-
-    InputError where there is no such table, or it names nothing.
-    """
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (ValueError, OSError) as error:
-        raise InputError(path, f"not a readable table ({error})", "give CSV") from None
-    kept = [line for line in lines if line.strip() and not line.startswith("#")]
-    names = [re.split(r"[,\t;]", line)[0].strip().strip('"') for line in kept]
-    names = [name for name in names if name]
-    if not names:
-        raise InputError(path, "it names no cells", "cell names come first")
-    return names

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import anndata as ad
@@ -144,23 +145,34 @@ def _read_text(folder: Path) -> tuple:
             raise InputError(folder, f"it has no {name}.gz", "export the whole bundle, or copy it")
         paths[name] = found[0]
     try:
-        matrix = sp.csc_array(scipy.io.mmread(paths["matrix.mtx"], spmatrix=False))
         tables = [
             pd.read_csv(paths[name], sep="\t", header=None, dtype=str, keep_default_na=False)
             for name in ("barcodes.tsv", "features.tsv")
         ]
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        barcodes, features = tables[0][0].tolist(), tables[1].reindex(columns=range(3)).fillna("")
+        matrix = _read_market(paths["matrix.mtx"], (len(features), len(barcodes)))
+    except (ValueError, ArithmeticError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             folder, f"not a readable matrix ({type(error).__name__})", COPY_AGAIN
         ) from None
-    barcodes, features = tables[0][0].tolist(), tables[1].reindex(columns=range(3)).fillna("")
     features.columns = ["id", "name", "kind"]
-    if matrix.shape != (len(features), len(barcodes)):
-        fact = f"its matrix is {matrix.shape}, not {len(features)} features × {len(barcodes)} cells"
-        raise InputError(folder, fact, COPY_AGAIN)
     sift = _Sift(features, len(barcodes), matrix.nnz)
     sift.take(0, np.diff(matrix.indptr), matrix.indices, matrix.data)
     return barcodes, *sift.result()
+
+
+def _read_market(path: Path, shape: tuple[int, int]) -> sp.csc_array:
+    """A matrix of Matrix Market's form (features × cells), once its header is what it has to be."""
+    *found, values, form, kind, _ = scipy.io.mminfo(path)
+    if tuple(found) != shape:
+        fact = f"its matrix is {tuple(found)}, not {shape[0]} features × {shape[1]} cells"
+        raise InputError(path, fact, COPY_AGAIN)
+    most = hdf5.DEFLATED * path.stat().st_size  # a value takes a byte at least
+    if values > most or form != "coordinate" or kind not in ("integer", "real"):
+        raise InputError(
+            path, f"its matrix is damaged ({values} values, {form}, {kind})", COPY_AGAIN
+        )
+    return sp.csc_array(scipy.io.mmread(path, spmatrix=False))
 
 
 class _Sift:
@@ -215,7 +227,11 @@ class _Sift:
 
 
 def _text(values: h5py.Dataset) -> list[str]:
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values[:]]
+    return _as_text(values[:])
+
+
+def _as_text(values: Iterable) -> list[str]:
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
 
 
 def _genes(features: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
@@ -236,7 +252,8 @@ def _read_cells(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_csv(path, dtype={"cell_id": str}, keep_default_na=False, na_values=[""])
+            table = pd.read_csv(path, dtype={"cell_id": str}, keep_default_na=False, na_values=[""],
+                                low_memory=False)  # fmt: skip
     except ImportError:
         fact = "it needs pyarrow, which this environment lacks"
         raise InputError(path, fact, "put cells.csv.gz beside it") from None
@@ -246,6 +263,8 @@ def _read_cells(path: Path) -> pd.DataFrame:
     for name in ("cell_id", "x_centroid", "y_centroid"):
         if name not in table:
             raise InputError(path, f"it has no column {name!r}", "give cells.csv.gz of the bundle")
+    if "segmentation_method" in table:
+        table["segmentation_method"] = _as_text(table["segmentation_method"])
     numbers = {"x_centroid", "y_centroid", *COLUMNS} - {"segmentation_method"}
     for name in sorted(numbers & set(table)):
         try:
@@ -253,8 +272,7 @@ def _read_cells(path: Path) -> pd.DataFrame:
         except (ValueError, TypeError):
             fact = f"column {name!r} holds values that are no numbers"
             raise InputError(path, fact, COPY_AGAIN) from None
-    ids = [v.decode() if isinstance(v, bytes) else str(v) for v in table["cell_id"]]
-    table.index = pd.Index(ids)
+    table.index = pd.Index(_as_text(table["cell_id"]))
     if not table.index.is_unique:
         name = table.index[table.index.duplicated()][0]
         raise InputError(path, f"cell {name!r} is there twice", COPY_AGAIN)

@@ -21,14 +21,15 @@ class DiskFullError(Exception):
 
 
 def lacks_memory(error: Exception, path: str | Path, growth: float = 1) -> bool:
-    """Whether reading a file failed for want of memory, and not for damage.
+    """Whether reading a file, or a folder's files, failed for want of memory, and not for damage.
 
     A damaged length asks for more than any file of this size holds: for more than `growth` times
     its bytes. Where the error does not tell what was asked for, that much is tried for.
     """
     if not isinstance(error, MemoryError):
         return False
-    most = int(growth * Path(path).stat().st_size)
+    files = [Path(path), *Path(path).rglob("*")]
+    most = int(growth * sum(file.stat().st_size for file in files if file.is_file()))
     if hasattr(error, "shape"):  # as NumPy has it
         return math.prod(error.shape) * error.dtype.itemsize <= most
     try:

@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pytest
+from demo_slices import demo_slice
 from scipy.spatial.distance import cdist
 from scipy.stats import gumbel_r
 
@@ -14,13 +13,12 @@ from lloki.alignment import pairwise
 from lloki.slices.files import log_normalise
 from lloki.slices.genes import shared
 
-DEMO = Path(__file__).parents[3] / "assets" / "demo"
 UNIT = {"starmap": 0.09}
 
 
 @cache
 def slice_(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    data = ad.read_h5ad(DEMO / f"{name}.h5ad")
+    data = demo_slice(name)
     xy = data.obsm["spatial"].astype(float) * UNIT.get(name, 1)
     return log_normalise(data.X).toarray(), xy, data.var_names.to_numpy(dtype=str)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from demo_slices import demo_slice
 
 import scgpt_embed
 from lloki.embedding.scgpt.checkpoint import read_checkpoint
@@ -30,7 +31,9 @@ def test_it_is_small_and_in_single_precision(mini):
 
 @pytest.mark.parametrize("name", PURITY)
 def test_it_knows_the_genes_and_tells_the_cells_of_the_demo(mini, name):
-    data = files.read_reference(ASSETS / "demo" / f"{name}.h5ad")[::3].copy()
+    data = demo_slice(name)
+    data.X = files.log_normalise(data.X)
+    data = data[::3].copy()
     table = genes.read_orthologs(str(scgpt_embed.ORTHOLOGS))
     match = genes.match_vocabulary(data.var_names, mini.vocabulary, table)
     assert match.share == 1

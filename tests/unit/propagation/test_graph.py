@@ -1,10 +1,9 @@
 """The graph against dense recomputations in double precision."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from demo_slices import demo_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
@@ -15,12 +14,10 @@ from lloki.propagation import graph
 from lloki.slices import files
 from lloki.support import search
 
-DEMO = Path(__file__).parents[3] / "assets/demo"
-
 
 @pytest.fixture(scope="module", params=["osmfish", "starmap", "xenium"])
 def demo(request):
-    data = files.read_h5ad(DEMO / f"{request.param}.h5ad")
+    data = demo_slice(request.param)
     return files.prepare(data, "demo", sample=request.param, technology=request.param)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from demo_slices import demo_slice
 from devices import DEVICES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ DEMO = Path(__file__).parents[3] / "assets/demo"
 @pytest.fixture(scope="module", params=["osmfish", "starmap", "xenium"])
 def demo(request):
     """A real slice: X(0), its graph, and its targets by the reference."""
-    data = files.read_h5ad(DEMO / f"{request.param}.h5ad")
+    data = demo_slice(request.param)
     data = files.prepare(data, "demo", sample=request.param, technology=request.param)
     atlas = files.read_reference(DEMO / "reference.h5ad")
     _, columns = genes.shared(data.var_names, atlas.var_names)

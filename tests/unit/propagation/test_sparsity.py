@@ -1,19 +1,17 @@
 """Target sparsity against POT's one-dimensional solver, NumPy's quantiles and exact fractions."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import ot
 import pytest
 import scipy.sparse as sp
+from demo_slices import demo_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.propagation import sparsity
-from lloki.slices import files, genes
-
-DEMO = Path(__file__).parents[3] / "assets/demo"
+from lloki.slices import genes
 
 values = st.lists(st.integers(0, 20).map(lambda v: v / 20), min_size=1, max_size=40).map(np.array)
 distinct = st.integers(1, 30).flatmap(
@@ -39,8 +37,8 @@ def test_transport_is_pots_plan_for_samples_of_one_size(samples):
 
 @pytest.mark.parametrize("sample", ["osmfish", "starmap", "xenium"])
 def test_real_slices_are_moved_at_pots_cost(sample):
-    data = files.read_h5ad(DEMO / f"{sample}.h5ad")
-    atlas = files.read_h5ad(DEMO / "reference.h5ad")
+    data = demo_slice(sample)
+    atlas = demo_slice("reference")
     _, columns = genes.shared(data.var_names, atlas.var_names)
     rng = np.random.default_rng(0)
     # jitter far below one gene makes the cells distinct, as the exact map needs

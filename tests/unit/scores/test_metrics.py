@@ -1,11 +1,10 @@
 """Scores against scib-metrics' own functions, and against what they must be on made-up cells."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import scib_metrics
+from demo_slices import demo_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scib_metrics.nearest_neighbors import NeighborsResults
@@ -14,15 +13,12 @@ from sklearn.neighbors import NearestNeighbors
 from lloki.integration import joined
 from lloki.propagation import graph
 from lloki.scores import metrics
-from lloki.slices import files
-
-DEMO = Path(__file__).parents[3] / "assets/demo"
 
 
 @pytest.fixture(scope="module")
 def cells():
     """PCA on shared genes of 675 real cells, an embedding, labels, batches (technologies)."""
-    data = [files.read_h5ad(DEMO / f"{name}.h5ad") for name in ("osmfish", "starmap", "xenium")]
+    data = [demo_slice(name) for name in ("osmfish", "starmap", "xenium")]
     keep = [
         np.random.default_rng(i).choice(d.n_obs, 250 - 25 * i, False) for i, d in enumerate(data)
     ]

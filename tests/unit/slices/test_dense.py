@@ -195,6 +195,10 @@ def test_the_row_at_fault_is_counted_over_blocks(tmp_path, monkeypatch):
     refused(tmp_path, "cell,A\n" + "a,1\n" * 50 + "b\n" + "a,1\n", "row 51 has 1 fields")
 
 
+def test_bytes_that_are_no_text(tmp_path):
+    refused(tmp_path, "cell,A\na,1\nb\0,2\n", "it is no text")
+
+
 def test_no_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         dense.read_dense(tmp_path / "no.csv")

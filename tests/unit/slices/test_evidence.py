@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from demo_slices import demo_slice
 
 from lloki.slices import evidence, files
 from lloki.slices.source import Source
@@ -17,7 +18,7 @@ DEMO = Path(__file__).parents[3] / "assets/demo"
 
 @pytest.fixture(scope="module", params=["osmfish", "starmap", "xenium"])
 def slice_(request):
-    data = ad.read_h5ad(DEMO / f"{request.param}.h5ad")
+    data = demo_slice(request.param)
     data = data[np.asarray(data.X.sum(axis=1)).ravel() > 0].copy()
     data.X = sp.csr_matrix(data.X, dtype=np.float32)
     return data

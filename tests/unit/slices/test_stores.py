@@ -1,4 +1,6 @@
-"""A SpatialData store as it is written: what spatialdata reads of it, and our own reader."""
+"""Zarr stores: a SpatialData store as it is written, and arrays that claim more than they hold."""
+
+import json
 
 import anndata as ad
 import numpy as np
@@ -8,6 +10,7 @@ import scipy.sparse as sp
 import zarr
 
 from lloki.slices import stores
+from lloki.support.errors import InputError
 
 RNG = np.random.default_rng(0)
 TURN = np.array([[0.8, -0.6], [0.6, 0.8]])
@@ -96,3 +99,30 @@ def test_spatialdata_itself_reads_it(data, tmp_path):
         sdata=found, spatial_element_names="the_other", table_name="cells", how="inner"
     )
     assert joined.n_obs == 30
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("gathered", [True, False])
+def test_an_array_of_more_pieces_than_its_store_has_bytes_is_refused(tmp_path, version, gathered):
+    store = tmp_path / "a.zarr"
+    with ad.settings.override(zarr_write_format=version):
+        data = ad.AnnData(np.ones((9, 4), np.float32), var=pd.DataFrame(index=list("ABCD")))
+        data.write_zarr(store)
+    assert stores.read(store).data.shape == (9, 4)
+    if gathered:  # the metadata of all arrays, at the root
+        path = store / (".zmetadata" if version == 2 else "zarr.json")
+    else:
+        path = store / "X" / (".zarray" if version == 2 else "zarr.json")
+    whole = told = json.loads(path.read_text())
+    if gathered and version == 2:
+        told = told["metadata"]["X/.zarray"]
+    elif gathered:
+        told = told["consolidated_metadata"]["metadata"]["X"]
+    told["shape"] = [10**9, 4]
+    if version == 2:
+        told["chunks"] = [1, 4]
+    else:
+        told["chunk_grid"]["configuration"]["chunk_shape"] = [1, 4]
+    path.write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=f"{path.name} is damaged"):
+        stores.read(store)

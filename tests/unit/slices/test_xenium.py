@@ -150,6 +150,39 @@ def test_a_matrix_that_points_outside_itself_is_refused(bundle, part):
     refuse(folder, "cell_feature_matrix.h5")
 
 
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("coordinate integer general\n9 1000000000000 5", "(9, 1000000000000), not 9 features"),
+        ("coordinate integer general\n9 40 1000000000000", "1000000000000 values"),
+        ("coordinate complex general\n9 40 1", "complex"),
+        ("coordinate pattern general\n9 40 1", "pattern"),
+        ("array integer general\n9 40", "array"),
+        ("coordinate integer general\n9 40 2\n1 2147483648 1", "not a readable matrix"),
+        ("vector integer\n9 40 1", "not a readable matrix"),
+    ],
+)
+def test_a_matrix_as_text_whose_header_lies_is_refused(bundle, header, words):
+    folder, values, ids = bundle
+    (folder / "cell_feature_matrix.h5").unlink()
+    write_text(folder / "cell_feature_matrix", values, ids)
+    with gzip.open(folder / "cell_feature_matrix/matrix.mtx.gz", "wt") as file:
+        file.write(f"%%MatrixMarket matrix {header}\n1 1 1 0\n")
+    refuse(folder, words)
+
+
+def test_a_parquet_table_of_bytes_is_text(bundle, tmp_path):
+    pytest.importorskip("pyarrow")
+    folder, values, ids = bundle
+    cells = table(values, [name.encode() for name in ids]).assign(segmentation_method=b"nucleus")
+    (folder / "cells.csv.gz").unlink()
+    cells.to_parquet(folder / "cells.parquet")
+    source = xenium.read(folder)
+    check(source, values, ids)
+    assert set(source.data.obs["segmentation_method"]) == {"nucleus"}
+    source.data.write_h5ad(tmp_path / "a.h5ad")
+
+
 def test_another_h5_is_no_matrix(bundle):
     folder, _, _ = bundle
     (folder / "cell_feature_matrix.h5").write_text("no HDF5")

@@ -1,21 +1,18 @@
 """The search by an index: its recall is what is said, and a poor one is made good."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from demo_slices import demo_slice
 from unit_checks import check_neighbours
 
 from lloki.propagation import graph
 from lloki.slices import files
 from lloki.support import search
 
-DEMO = Path(__file__).parents[3] / "assets/demo"
-
 
 @pytest.fixture(scope="module", params=["osmfish", "starmap", "xenium"])
 def demo(request):
-    data = files.read_h5ad(DEMO / f"{request.param}.h5ad")
+    data = demo_slice(request.param)
     return files.prepare(data, "demo", sample=request.param, technology=request.param)
 
 
