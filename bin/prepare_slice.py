@@ -44,8 +44,7 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
               "looked for]")  # fmt: skip
 @click.option("--fractional-counts", is_flag=True, help="Counts may be parts of counts (proseg, "
               "SoupX, Baysor).")  # fmt: skip
-@click.option("--keep-controls", is_flag=True, help="Of an h5ad, store or tables: control features "
-              "stay among the genes.")  # fmt: skip
+@click.option("--keep-controls", is_flag=True, help="Control features stay among the genes.")
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
@@ -56,6 +55,7 @@ def main(
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
     from lloki.slices import detect, evidence, files
+    from lloki.slices.labels import unlabelled
 
     if ":" in sample or "/" in sample:
         raise InputError(f"--sample {sample}", "a name may not hold ':' or '/'", "choose another")
@@ -65,8 +65,9 @@ def main(
     if spatial_unit_um is not None and not 0 < spatial_unit_um < float("inf"):
         raise InputError("--spatial-unit-um", f"{spatial_unit_um} is no positive number", "mend it")
     source = detect.read(
-        Path(input), form, region, fov, Path(coordinates) if coordinates else None, spatial_unit_um
-    )
+        Path(input), form, region, fov, Path(coordinates) if coordinates else None,
+        spatial_unit_um, keep_controls,
+    )  # fmt: skip
     source = evidence.sift(
         source, input, layer=counts_layer, normalized=normalized, fractional=fractional_counts,
         keep_controls=keep_controls,
@@ -79,13 +80,20 @@ def main(
     for key in label_key:
         if key not in data.obs:
             run.warn(f"{sample} has no column {key!r} ({columns}): its cells count as not labelled")
+        elif words := unlabelled(data.obs[key]):
+            listed = ", ".join(f"{count} {word!r}" for word, count in words.items())
+            run.warn(f"{sample}: these of {key!r} count as not labelled: {listed}")
+    unused = [name for name, given in (("--min-counts", min_counts),
+              ("--fractional-counts", fractional_counts)) if given]  # fmt: skip
+    if normalized and unused:
+        run.warn(f"{sample}: {' and '.join(unused)} say nothing about log-normalised values")
     if min_counts is None:
         min_counts = MIN_COUNTS if source.format in detect.INSTRUMENTS else 1
     chosen = data.n_obs
     prepared = files.prepare(
         data, input, sample=sample, technology=technology, panel=panel, organism=organism,
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
-        min_counts=min_counts, fractional=fractional_counts, format=source.format,
+        min_counts=min_counts, values=source.facts["values"], format=source.format,
         unit_from=source.unit_from,
     )  # fmt: skip
     dropped = chosen - prepared.n_obs
@@ -99,14 +107,20 @@ def main(
         organism=organism, format=source.format, cells_read=read, cells_chosen=chosen,
         cells=prepared.n_obs, cells_dropped=dropped, min_counts=min_counts, genes=prepared.n_vars,
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
-        labelled={key: int(prepared.obs[key].notna().sum()) if key in prepared.obs else 0
-                  for key in label_key}, columns=columns,
+        labelled={key: _labelled(prepared.obs, key) for key in label_key}, columns=columns,
         controls=controls, control_rate=detect.control_rate(controls), **source.facts, files=hashes,
         input_sha256=sha256_of(hashes),
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),
     )  # fmt: skip
     with run.output(output) as temporary:
         files.write_h5ad(prepared, temporary)
+
+
+def _labelled(obs, key: str) -> int:
+    """Cells with a label that says something."""
+    from lloki.slices.labels import known_labels
+
+    return sum(label is not None for label in known_labels(obs[key])) if key in obs else 0
 
 
 def _chosen(run: Run, data, path: str, sample: str):
