@@ -185,7 +185,7 @@ COUNTS, PLACES = "cell,A,B\na,1,2\nb,3,4\n", "cell,x,y\na,1,1\nb,2,2\n"
         ("cell,A,B\na,1,.5\nb,3,4\n", PLACES, ["counts.csv", "not whole counts"]),
         ("cell,A\na,1,2,3\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
         ("cell,A,B\na,1,2\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
-        ("cell;A;B\na;1;2\nb;3;4\n", PLACES, ["counts.csv", "no cells or no columns"]),
+        ("cell|A|B\na|1|2\nb|3|4\n", PLACES, ["counts.csv", "no cells or no columns"]),
         ("cell,A,B\n", PLACES, ["counts.csv", "not a readable table"]),
         ("cell,A,B\na,0,0\nb,0,0\n", PLACES, ["counts.csv", "no cell has any count"]),
     ],

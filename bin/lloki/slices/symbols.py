@@ -128,8 +128,8 @@ def by_symbol(
     names, said = list(map(str, var.index)), []
     column = next((name for name in COLUMNS if name in var), None)
     if column is not None and ensembl_share(names) > 0.5:
-        symbols = var[column].astype(object).where(var[column].notna(), "").astype(str).str.strip()
-        names = [symbol or name for symbol, name in zip(symbols, names, strict=True)]
+        symbols = var[column].astype(object).where(var[column].notna(), "").astype(str)
+        names = [s if s.strip() else name for s, name in zip(symbols, names, strict=True)]
         said.append(f"symbols of var[{column!r}] for Ensembl ids")
     names, changed = canonical(names)
     if changed:
