@@ -6,7 +6,6 @@ without an error. So each is looked at before it is used, and what is said of it
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import anndata as ad
@@ -15,9 +14,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from lloki.slices.checks import check_coordinates, check_sparse, check_unique, totals
+from lloki.slices.controls import split_controls
 from lloki.slices.places import doubts_of_places, find_places, flat, overlapping
 from lloki.slices.source import Source
-from lloki.slices.symbols import COLUMNS, by_symbol
+from lloki.slices.symbols import by_symbol
 from lloki.support.errors import InputError
 
 CELLS = 2000  # of a matrix, that are looked at
@@ -27,18 +27,7 @@ MANY = 0.9  # share of different values in a cell, from which they are not made 
 LOGGED = 20.0  # log1p of more counts than a cell has
 WHOLE = 0.2  # share of whole numbers from which values are no logarithms
 LAYERS = ("counts", "raw_counts", "raw", "X_counts", "umi")
-TYPES = ("feature_types", "feature_type")
-GENES = "Gene Expression"
 OPEN = ("h5ad", "anndata", "spatialdata", "tables")  # forms in which anything may stand
-CONTROLS = {  # class: names of its features, where nothing else tells (vendors' documents)
-    "negative control": re.compile(
-        r"(NegControl|antisense[-_.]|Intergenic[-_.]|NegPrb\d|Negative[-_. ]?\d"
-        r"|Negative[-_. ]?Control).*", re.I
-    ),
-    "blank": re.compile(r"blank[-_.]?\d+", re.I),
-    "codeword without a gene": re.compile(r"(Unassigned|Deprecated)[-_. ]?Codeword.*", re.I),
-    "system control": re.compile(r"(SystemControl|FalseCode)[-_.]?\d+", re.I),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -245,30 +234,6 @@ def reference_values(data: ad.AnnData, where: object) -> tuple[sp.csr_matrix, pd
     if not found:
         raise InputError(where, "no cell has any count", "check the file")
     raise InputError(where, told, "give raw counts, or their log-normalised values")
-
-
-def split_controls(var: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Which features are genes (boolean, G), and the others' columns by class.
-
-    By a column of types where there is one (`feature_types`), else by the vendors' names.
-    """
-    kinds = next((var[name].astype(object) for name in TYPES if name in var), None)
-    classes = np.full(len(var), "", dtype=object)
-    if kinds is not None and (kinds == GENES).any():
-        other = kinds.notna().to_numpy() & (kinds != GENES).to_numpy()
-        classes[other] = kinds[other].astype(str)
-    if (classes == "").all():  # no types, or all of one: as files that were read and written again
-        names = [str(name) for name in var.index]
-        symbol = next((var[name].astype(str) for name in COLUMNS if name in var), names)
-        for kind, known in CONTROLS.items():
-            hits = [
-                any(known.fullmatch(text) for text in pair)
-                for pair in zip(names, symbol, strict=True)
-            ]
-            classes[hits] = kind
-    classes = classes.astype(str)
-    others = {kind: np.flatnonzero(classes == kind) for kind in np.unique(classes[classes != ""])}
-    return classes == "", others
 
 
 def sift(

@@ -55,7 +55,12 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
     table = dense.read_columns(coordinates, {"cell": 0}, {i: i for i in axes})
     known = pd.Index(table.pop("cell").astype(str))
     check_unique(known, "cell", coordinates)
-    names = dense.read_header(counts)[0][1:]
+    first, *names = dense.read_header(counts)[0]
+    if first.lower() == "fov":
+        fact = "it begins with 'fov', not with cell names"
+        raise InputError(
+            counts, fact, "put them first; of CosMx give the folder, metadata_file too"
+        )
     turned = known.isin(names).any() and _turned(counts, known)
     others = [] if turned else [name for name in dict.fromkeys(names) if is_no_gene(name)]
     found = dense.read_dense(counts, without=others)

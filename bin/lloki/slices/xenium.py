@@ -66,7 +66,8 @@ def read_files(
     else:
         with hdf5.reading(matrix, "matrix of Cell Ranger's form"), h5py.File(matrix) as file:
             barcodes, features, counts, controls, by_cell = _read_h5(file, matrix, keep_controls)
-    if not (features["shown"] == GENES).any():
+    genes = (features["shown"] == GENES).to_numpy()
+    if not genes.any():
         kinds = ", ".join(controls) or "none"
         raise InputError(matrix, f"it holds no gene, only {kinds}", "give a bundle of RNA")
     warnings: list[str] = []
@@ -87,8 +88,8 @@ def read_files(
     data = ad.AnnData(counts, obs=obs, var=_genes(features, warnings))
     data.obsm["spatial"] = table[["x_centroid", "y_centroid"]].to_numpy(np.float64)
     if "transcript_counts" in obs:
-        found = totals(counts) - (by_cell if keep_controls else 0)
-        differ = float((found != obs["transcript_counts"].to_numpy(np.float64)).mean())
+        own = totals(counts if genes.all() else counts[:, np.flatnonzero(genes)])
+        differ = float((own != obs["transcript_counts"].to_numpy(np.float64)).mean())
         if differ > DISAGREE:
             warnings.append(
                 f"transcript_counts of {cells.name} differ from the matrix in {differ:.0%} of the "

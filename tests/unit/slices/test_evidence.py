@@ -125,45 +125,7 @@ def test_normalised_has_to_be_what_it_says(slice_):
     assert evidence.find_normalised(data, "a")[2] == "X"
 
 
-CONTROL_NAMES = {
-    "negative control": ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_BCL2L15",
-                         "NegPrb7", "Negative03", "Negative-3"],
-    "blank": ["BLANK_0070", "Blank-12"],
-    "codeword without a gene": ["UnassignedCodeword_0012", "DeprecatedCodeword_0001"],
-    "system control": ["SystemControl12", "FalseCode3"],
-}  # fmt: skip
-
-
-def test_controls_are_told_by_type_or_by_name_and_genes_are_not():
-    genes = ["Gad1", "BLNK", "NEGR1", "Sst", "HLA-DQB1/2", "Negr1", "Intu", "Blank1a"]
-    names = [*genes, *(name for known in CONTROL_NAMES.values() for name in known)]
-    are, others = evidence.split_controls(pd.DataFrame(index=names))
-    assert [n for n, gene in zip(names, are, strict=True) if gene] == genes
-    found = {kind: [names[i] for i in columns] for kind, columns in others.items()}
-    assert found == {kind: known for kind, known in CONTROL_NAMES.items()}
-    typed = pd.DataFrame(
-        {"feature_types": ["Gene Expression", "Protein"]}, index=["BLANK_1", "CD3"]
-    )
-    are, others = evidence.split_controls(typed)
-    assert are.tolist() == [True, False] and list(others) == ["Protein"]
-
-
-def test_names_that_programs_changed_are_controls_still():
-    names = [
-        "Blank.1",
-        "antisense-PROKKA-00018",
-        "Intergenic-Region-1",
-        "negprb2",
-        "Negative Control Probe 1",
-    ]
-    are, _ = evidence.split_controls(pd.DataFrame(index=[*names, "Gad1"]))
-    assert are.tolist() == [False] * len(names) + [True]
-    var = pd.DataFrame({"feature_types": "Gene Expression"}, index=["Gad1", "BLANK_0001"])
-    assert evidence.split_controls(var)[0].tolist() == [True, False]
-    var = pd.DataFrame({"feature_types": ["Gene Expression", np.nan]}, index=["Gad1", "Sst"])
-    assert evidence.split_controls(var)[0].all()
-    var = pd.DataFrame({"gene_symbols": ["Gad1", "NegControlProbe_1"]}, index=ensembl(2))
-    assert evidence.split_controls(var)[0].tolist() == [True, False]
+BLANKS = ["BLANK_0070", "Blank-12"]
 
 
 def test_fields_of_view_on_one_another_and_pixels_are_warned_of(slice_):
@@ -183,7 +145,7 @@ def test_fields_of_view_on_one_another_and_pixels_are_warned_of(slice_):
 
 
 def test_a_slice_is_sifted_of_its_controls_and_both_are_told(slice_):
-    names = CONTROL_NAMES["blank"]
+    names = BLANKS
     more = sp.csr_matrix(np.ones((slice_.n_obs, len(names)), dtype=np.float32))
     data = ad.AnnData(
         sp.hstack([slice_.X, more], format="csr"), obs=slice_.obs,
@@ -225,15 +187,6 @@ def test_coordinates_are_found_by_name(slice_):
     found = evidence.sift(Source(bare, "h5ad", []), "a")
     np.testing.assert_array_equal(found.data.obsm["spatial"], xy)
     assert "coordinates are taken from obs x_centroid" in " ".join(found.warnings)
-
-
-def test_doubtful_places_are_warned_of_with_the_remedy():
-    grid = np.stack(np.meshgrid(np.arange(30), np.arange(30)), axis=-1).reshape(-1, 2) * 12.0
-    assert evidence.doubts_of_places(grid) == []
-    for factor in (0.05, 30):
-        (said,) = evidence.doubts_of_places(grid * factor)
-        assert "spatial_unit_um" in said
-    assert "one point" in evidence.doubts_of_places(np.zeros((50, 2)))[0]
 
 
 def ensembl(count):
