@@ -84,7 +84,8 @@ def _without_genome(names: list[str]) -> Callable[[str], str | None]:
 
 
 def _is_known(name: str) -> bool:
-    return ENSEMBL.fullmatch(name) is not None or name.upper() in _known_keys()
+    known_so = name.upper() in _known_keys() or name in _known_in_r()
+    return known_so or ENSEMBL.fullmatch(name) is not None
 
 
 def _symbol_of_id(names: list[str]) -> Callable[[str], str | None]:
@@ -101,7 +102,7 @@ def _symbol_of_id(names: list[str]) -> Callable[[str], str | None]:
 
 
 def _with_hyphens(names: list[str]) -> Callable[[str], str | None]:
-    """HLA.A is HLA-A, X1700007G11Rik is 1700007G11Rik: what R's data frames make of symbols.
+    """HLA.A is HLA-A, X0610010K14Rik is 0610010K14Rik: what R's data frames make of symbols.
 
     Not where the dotted name is a symbol (Tex19.1), or a number after a name of the same file.
     """

@@ -82,6 +82,14 @@ def test_a_region(tables, ids, prefix, packed, tmp_path):
     write_h5ad(data, tmp_path / "slice.h5ad")
 
 
+def test_controls_stay_where_they_are_wanted(tmp_path):
+    source = merscope.read(write(tmp_path, *old()), keep_controls=True)
+    assert list(source.data.var_names) == [*GENES, *BLANKS]
+    np.testing.assert_array_equal(source.data.X.toarray(), COUNTS)
+    np.testing.assert_array_equal(source.data.obs["control_counts"], COUNTS[:, 4:].sum(axis=1))
+    assert source.controls["Blank"]["features"] == 2
+
+
 def test_columns_count_by_name(tmp_path):
     metadata = csv(
         ["center_y", "transcript_count", "EntityID", "center_x"],

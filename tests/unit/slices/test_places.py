@@ -15,7 +15,7 @@ def test_doubtful_places_are_warned_of_with_the_remedy():
     assert "one point" in places.doubts_of_places(np.zeros((50, 2)))[0]
 
 
-@pytest.mark.parametrize("step", [11.0, 16.0])
+@pytest.mark.parametrize("step", [14.0, 20.0])
 def test_fields_of_view_on_one_another_are_told_without_a_column_of_them(step):
     """Cells keep apart; those of four fields on one another lie as if thrown at random."""
     rng = np.random.default_rng(0)

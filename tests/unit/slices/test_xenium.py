@@ -96,6 +96,19 @@ def test_a_bundle_holds_its_genes_in_the_order_of_the_matrix(bundle):
     assert names == {"cell_feature_matrix.h5", "cells.csv.gz", "experiment.xenium"}
 
 
+def test_controls_stay_where_they_are_wanted_and_proteins_do_not(bundle):
+    folder, values, ids = bundle
+    source = xenium.read(folder, keep_controls=True)
+    assert source.data.var_names.tolist() == NAMES and source.warnings == []
+    np.testing.assert_array_equal(source.data.X.toarray(), values)
+    np.testing.assert_array_equal(source.data.obs["control_counts"], values[:, 6:].sum(axis=1))
+    assert source.controls == xenium.read(folder).controls
+    kinds = [*KINDS[:6], "Protein Expression", *KINDS[7:]]
+    write_h5(folder / "cell_feature_matrix.h5", values, ids, kinds)
+    source = xenium.read(folder, keep_controls=True)
+    assert source.data.var_names.tolist() == [*NAMES[:6], *NAMES[7:]] and source.warnings == []
+
+
 @pytest.mark.parametrize("number", [np.int64, np.float64])
 def test_numbers_of_any_type_and_blocks_of_any_size_give_the_same(bundle, number, monkeypatch):
     folder, values, ids = bundle
