@@ -269,6 +269,9 @@ def test_controls_of_an_instrument_stay_where_they_are_wanted(demo, tmp_path, ou
     data = prepared(tmp_path / "run", out, "--keep-controls")
     record = json.loads(out.with_name("one.slice.json").read_text())
     assert "Blank-1" in data.var_names and record["controls"]["Blank"]["features"] == 1
+    prepared(tmp_path / "run", out)
+    without = json.loads(out.with_name("one.slice.json").read_text())
+    assert record["control_rate"] == pytest.approx(without["control_rate"])
     assert "control features stay among the genes" in " ".join(record["warnings"])
 
 

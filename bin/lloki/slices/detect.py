@@ -172,7 +172,7 @@ def doubts(source: Source, technology: str) -> list[str]:
 
 def control_rate(rates: dict[str, dict[str, float]]) -> float | None:
     """What `control_rates` gives for all controls together (None: there are none); no proteins."""
-    controls = [found for kind, found in rates.items() if kind != "Protein Expression"]
+    controls = [found for kind, found in rates.items() if kind != xenium.PROTEINS]
     known = [found for found in controls if found["rate"] is not None]
     features = sum(found["features"] for found in known)
     return sum(found["rate"] * found["features"] for found in known) / features if known else None
@@ -182,7 +182,10 @@ def control_rates(source: Source) -> dict[str, dict[str, float]]:
     """Controls by class, with their counts a feature as a share of the genes' counts a feature."""
     if not source.controls:
         return {}
-    genes = float(source.data.X.sum()) / max(source.data.n_vars, 1)
+    among = [found for kind, found in source.controls.items() if kind != xenium.PROTEINS]
+    among = among if source.facts.get("controls_kept") else []
+    counts = float(source.data.X.sum()) - sum(found["counts"] for found in among)
+    genes = counts / max(source.data.n_vars - sum(found["features"] for found in among), 1)
     return {
         kind: {**found, "rate": None if not genes or found["counts"] is None
                else found["counts"] / found["features"] / genes}

@@ -259,7 +259,7 @@ def sift(
     if place != "X":
         what = "log-normalised values" if normalized else "counts"
         warnings.append(f"{what} are taken from {place}")
-    obs, controls = data.obs.copy(), dict(source.controls)
+    obs, controls, facts = data.obs.copy(), dict(source.controls), dict(source.facts)
     genes, others = split_controls(var) if source.format in OPEN else (None, {})
     if genes is not None and not place.startswith("raw"):
         check_unique(var.index[genes], "gene", where)  # controls may share a name
@@ -275,6 +275,7 @@ def sift(
             raise InputError(where, "it holds no gene, only controls", "give a slice of RNA counts")
         matrix, var = matrix[:, np.flatnonzero(genes)], var[genes]
     elif others or (controls and keep_controls):
+        facts["controls_kept"] = True
         warnings.append("control features stay among the genes (--keep-controls)")
     names, matrix, said = by_symbol(var, matrix, logged=normalized)
     if said != "as they came":
@@ -290,5 +291,5 @@ def sift(
         )
     places = kept.obsm["spatial"]
     warnings += overlapping(obs, places) or doubts_of_places(places * source.unit_um)
-    facts = {**source.facts, "values": place, "places": at}
+    facts |= {"values": place, "places": at}
     return replace(source, data=kept, controls=controls, facts=facts, warnings=warnings)

@@ -21,6 +21,7 @@ TABLE = Path(__file__).with_name("symbols.csv.gz")
 COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol", "gene_short_name")
 GENOME = re.compile(r"(GRCh3[678]|hg18|hg19|hg38|GRCm3[89]|mm9|mm10|mm39)[-_.]+(?=.)", re.I)
 HUMAN = ("grch", "hg")
+RIKEN = re.compile(r"X(\d{7}[A-Z]\d\dRik)")  # in R's form
 AGAIN = re.compile(r"(.+)\.\d+")  # as programs call what has a name that was there before
 
 
@@ -109,6 +110,8 @@ def _with_hyphens(names: list[str]) -> Callable[[str], str | None]:
     there = set(names)
 
     def rule(name: str) -> str | None:
+        if clone := RIKEN.fullmatch(name):
+            return clone[1]
         if not IN_R.match(name) or name.upper() in _known_keys():
             return None
         again = AGAIN.fullmatch(name)

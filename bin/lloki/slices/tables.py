@@ -61,17 +61,9 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
         raise InputError(
             counts, fact, "put them first; of CosMx give the folder, metadata_file too"
         )
-    turned = known.isin(names).any() and _turned(counts, known)
-    others = [] if turned else [name for name in dict.fromkeys(names) if is_no_gene(name)]
-    found = dense.read_dense(counts, without=others)
-    cells, genes, matrix = found.ids[0], np.array(found.columns, dtype=object), found.matrix
-    said = []
-    if turned:
-        said.append("the table of counts has a row a gene: it is read so")
-        others = [name for name in cells if is_no_gene(name)]
-        kept = ~np.isin(cells, others)
-        cells, genes, matrix = genes, cells[kept], sp.csr_matrix(matrix[kept].T)
-    cells = pd.Index(cells.astype(str))
+    turned = known.isin(names).any() and _turned(counts, names, known)
+    said = ["the table of counts has a row a gene: it is read so"] if turned else []
+    matrix, cells, genes, others = _read_turned(counts) if turned else _read_counts(counts, names)
     check_unique(cells, "cell", counts)
     rows = known.get_indexer(cells)
     if (rows < 0).any():
@@ -80,8 +72,7 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
             f"cell {cells[int(np.argmin(rows))]!r} of {Path(counts).name} has no coordinates",
             "both tables need the same cell names in their first column",
         )
-    var = pd.DataFrame(index=pd.Index(genes).astype(str))
-    data = ad.AnnData(matrix, obs=pd.DataFrame(index=cells), var=var)
+    data = ad.AnnData(matrix, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
     places = table.to_numpy(np.float64)[rows]
     check_values(places, coordinates, "it")
     data.obsm["spatial"] = places
@@ -90,9 +81,31 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
     return data, said
 
 
-def _turned(counts: str | Path, known: pd.Index) -> bool:
+def _read_counts(path: str | Path, names: list[str]) -> tuple:
+    """The matrix (CSR), cells, genes, and the columns that were passed over; names: of columns."""
+    others = [name for name in names if is_no_gene(name)]
+    places = [i + 1 for i, name in enumerate(names) if is_no_gene(name)]
+    found = dense.read_dense(path, without=places)
+    return (
+        found.matrix,
+        pd.Index(found.ids[0].astype(str)),
+        pd.Index(found.columns, dtype=str),
+        others,
+    )
+
+
+def _read_turned(path: str | Path) -> tuple:
+    """The same of a table with a row a gene."""
+    found = dense.read_dense(path)
+    names = found.ids[0].astype(str)
+    genes = np.array([not is_no_gene(name) for name in names])
+    matrix = sp.csr_matrix(found.matrix[np.flatnonzero(genes)].T)
+    others = names[~genes].tolist()
+    return matrix, pd.Index(found.columns, dtype=str), pd.Index(names[genes]), others
+
+
+def _turned(counts: str | Path, names: list[str], known: pd.Index) -> bool:
     """Whether cells are a table's columns: more of the known are there than in its first column."""
-    names = dense.read_header(counts)[0][1:]
     first = dense.read_columns(counts, {"name": 0}, {})["name"].astype(str)
     return pd.Index(names).isin(known).mean() > first.isin(known).mean()
 

@@ -34,6 +34,7 @@ def test_the_table_holds_the_genes_of_both_species_by_their_ids():
     [
         ("HLA.A", "HLA-A"), ("HLA.DQB1", "HLA-DQB1"), ("Nkx2.1", "Nkx2-1"), ("H2.K1", "H2-K1"),
         ("mt.Co1", "mt-Co1"), ("X0610010K14Rik", "0610010K14Rik"),
+        ("X9999999A01Rik", "9999999A01Rik"),
         ("GRCh38_CD3E", "CD3E"), ("hg19_HLA.A", "HLA-A"), ("GRCh38-CD3E", "CD3E"),
         ("mm10___Cd3e", "Cd3e"), ("GRCm38_Cd3e", "Cd3e"), ("mm10_ENSMUSG00000032093", "Cd3e"),
         (CD3E, "CD3E"), (f"{CD3E}.10", "CD3E"), (f"{PAR}.15_PAR_Y", "PLCXD1"),
