@@ -30,7 +30,7 @@ def slice_files(path, String region) {
     def bare = tables.isDirectory() && tables.listFiles().any { one -> store_markers(one) } // a SpatialData that lost its root
     def markers = store_markers(path)
     if (markers || bare) {
-        return tables.exists() ? [files: markers + tables, folder: true, region: region] : [files: [path], folder: false, region: region]
+        return tables.exists() ? [files: markers + [tables], folder: true, region: region] : [files: [path], folder: false, region: region]
     }
     def inside = region ? path.resolve(region) : path
     if (!inside.isDirectory()) {
