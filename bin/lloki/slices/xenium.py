@@ -183,6 +183,7 @@ class _Sift:
             genes = features["kind"] == GENES
             features = features.assign(shown=features["kind"])
         self.features, self.genes = features, genes.to_numpy()
+        self.keep = keep
         self.kept = (genes | (keep & (features["kind"] != PROTEINS))).to_numpy()
         self.place = np.where(self.kept, np.cumsum(self.kept) - 1, -1).astype(np.int32)
         self.counts = np.zeros(cells, dtype=np.int64)
@@ -195,8 +196,9 @@ class _Sift:
     def take(self, first: int, lengths: np.ndarray, columns: np.ndarray, values) -> None:
         """Cells from `first` on: how many values each has, their features, the values."""
         values = np.asarray(values, dtype=np.float32)
-        gene, other = self.place[columns], ~self.genes[columns]
+        gene = self.place[columns]
         kept = gene >= 0
+        other = ~self.genes[columns] if self.keep else ~kept
         cell = np.repeat(np.arange(len(lengths)), lengths)
         rows = slice(first, first + len(lengths))
         self.counts[rows] = np.bincount(cell[kept], minlength=len(lengths))
