@@ -71,10 +71,10 @@ def print_row(method, values):
 
 def read(path):
     """Counts of the cells that have any, and their coordinates."""
-    from lloki.slices import files
+    from lloki.slices import evidence, files
 
     data = files.read_expression(path, spatial=True)
-    if not files.is_counts(data.X):
+    if evidence.of(data.X).kind != "counts":
         raise click.UsageError(f"{path}: not counts")
     filled = np.diff(data.X.indptr) > 0
     return data.X[filled], data.obsm["spatial"][filled]

@@ -148,12 +148,12 @@ def _embeddings(
 
 def _labels(run: Run, data, key: str | None, ignored: tuple[str, ...]):
     """The cells' labels, None where unknown; None instead of all when there are too few kinds."""
-    from lloki.scores import metrics
+    from lloki.slices.labels import known_labels
 
     if key is None:
         run.warn("no --label-key: only metrics that need no labels are computed")
         return None
-    labels = metrics.known_labels(data.obs[key], ignored)
+    labels = known_labels(data.obs[key], ignored)
     known = [label for label in labels if label is not None]
     if not 1 < len(set(known)) < len(known):
         run.warn(

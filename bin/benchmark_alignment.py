@@ -64,8 +64,8 @@ def _compare(run: Run, pair, both, label_key, paste_cells: int, seed: int) -> li
 
     from lloki.alignment import baselines
     from lloki.alignment.rigid import Unalignable
-    from lloki.scores import metrics
     from lloki.slices import genes
+    from lloki.slices.labels import known_labels
 
     (moving, fixed), sample = pair, str(pair[0].obs["sample"].iloc[0])
     columns = genes.shared(both[0].var_names, both[1].var_names)
@@ -75,7 +75,7 @@ def _compare(run: Run, pair, both, label_key, paste_cells: int, seed: int) -> li
     expression = [part.X[:, g].toarray() for part, g in zip(both, columns, strict=True)]
     labels = None
     if label_key and all(label_key in part.obs for part in pair):
-        labels = [metrics.known_labels(part.obs[label_key]) for part in pair]
+        labels = [known_labels(part.obs[label_key]) for part in pair]
     places, ground = moving.obsm["spatial"], fixed.obsm["spatial"]
 
     def scored(moved):

@@ -37,7 +37,10 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     data = files.read_expression(input)
     atlas = files.read_reference(reference)
     taken = atlas.uns.get("lloki_reference", {"values": "as a stage wrote it", "genes": ""})
-    doubtful = ("never logged", "parts of counts", "taken for logarithms", "added up")
+    doubtful = (
+        "never logged", "parts of counts", "taken for logarithms", "added up", "not Ensembl id",
+        "without the genome", "before R",
+    )  # fmt: skip
     if any(word in taken["values"] + taken["genes"] for word in doubtful):
         run.warn(f"{reference}: taken are {taken['values']}, genes {taken['genes']}")
     _, columns = genes.shared(data.var_names, atlas.var_names)

@@ -43,8 +43,7 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
               "looked for]")  # fmt: skip
 @click.option("--fractional-counts", is_flag=True, help="Counts may be parts of counts (proseg, "
               "SoupX, Baysor).")  # fmt: skip
-@click.option("--keep-controls", is_flag=True, help="Of an h5ad, store or tables: control features "
-              "stay among the genes.")  # fmt: skip
+@click.option("--keep-controls", is_flag=True, help="Control features stay among the genes.")
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
@@ -56,6 +55,7 @@ def main(
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
     from lloki.slices import chosen, detect, evidence, files
+    from lloki.slices.labels import unlabelled
 
     run.report(sample=sample)
     if ":" in sample or "/" in sample:
@@ -66,8 +66,9 @@ def main(
     if spatial_unit_um is not None and not 0 < spatial_unit_um < float("inf"):
         raise InputError("--spatial-unit-um", f"{spatial_unit_um} is no positive number", "mend it")
     source = detect.read(
-        Path(input), form, region, fov, Path(coordinates) if coordinates else None, spatial_unit_um
-    )
+        Path(input), form, region, fov, Path(coordinates) if coordinates else None,
+        spatial_unit_um, keep_controls,
+    )  # fmt: skip
     source = evidence.sift(
         source, input, layer=counts_layer, normalized=normalized, fractional=fractional_counts,
         keep_controls=keep_controls,
@@ -82,13 +83,20 @@ def main(
     for key in label_key:
         if key not in data.obs:
             run.warn(f"{sample} has no column {key!r} ({columns}): its cells count as not labelled")
+        elif words := unlabelled(data.obs[key]):
+            listed = ", ".join(f"{count} {word!r}" for word, count in words.items())
+            run.warn(f"{sample}: these of {key!r} count as not labelled: {listed}")
+    unused = [name for name, given in (("--min-counts", min_counts),
+              ("--fractional-counts", fractional_counts)) if given]  # fmt: skip
+    if normalized and unused:
+        run.warn(f"{sample}: {' and '.join(unused)} say nothing about log-normalised values")
     if min_counts is None:
         min_counts = MIN_COUNTS if source.format in detect.INSTRUMENTS else 1
     taken = data.n_obs
     prepared = files.prepare(
         data, input, sample=sample, technology=technology, panel=panel, organism=organism,
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
-        min_counts=min_counts, fractional=fractional_counts, format=source.format,
+        min_counts=min_counts, values=source.facts["values"], format=source.format,
         unit_from=source.unit_from,
     )  # fmt: skip
     dropped = taken - prepared.n_obs
@@ -116,8 +124,13 @@ def main(
 
 
 def _labels(obs, key: str) -> dict[str, int]:
-    """The labels of a column, if there is such a one, with their numbers of cells."""
-    return obs[key].dropna().astype(str).value_counts().to_dict() if key in obs else {}
+    """The labels of a column that say something, if there is such a one, with their cells."""
+    from collections import Counter
+
+    from lloki.slices.labels import known_labels
+
+    known = known_labels(obs[key]) if key in obs else []
+    return dict(Counter(label for label in known if label is not None))
 
 
 if __name__ == "__main__":

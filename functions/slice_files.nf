@@ -26,10 +26,11 @@ def slice_files(path, String region) {
     if (!path.isDirectory()) {
         return region ? [fault: 'given, while input is a file', remedy: 'leave it empty'] : [files: [path], folder: false]
     }
-    def markers = ['zarr.json', '.zgroup', '.zattrs', '.zmetadata'].collect { name -> path.resolve(name) }.findAll { one -> one.exists() }
-    if (markers) {
-        def tables = path.resolve('tables')
-        return tables.exists() ? [files: markers + tables, folder: true, region: region] : [files: [path], folder: false, region: region]
+    def tables = path.resolve('tables')
+    def bare = tables.isDirectory() && tables.listFiles().any { one -> store_markers(one) } // a SpatialData that lost its root
+    def markers = store_markers(path)
+    if (markers || bare) {
+        return tables.exists() ? [files: markers + [tables], folder: true, region: region] : [files: [path], folder: false, region: region]
     }
     def inside = region ? path.resolve(region) : path
     if (!inside.isDirectory()) {
@@ -46,6 +47,11 @@ def slice_files(path, String region) {
         inside = inside.resolve(regions[0])
     }
     return [files: known_files(inside), folder: true]
+}
+
+/** What marks a folder as a zarr group. */
+def store_markers(path) {
+    return ['zarr.json', '.zgroup', '.zattrs', '.zmetadata'].collect { name -> path.resolve(name) }.findAll { one -> one.exists() }
 }
 
 /** The files of a folder that are read; of a thing that is there in two forms, the one that is read. */

@@ -185,7 +185,7 @@ COUNTS, PLACES = "cell,A,B\na,1,2\nb,3,4\n", "cell,x,y\na,1,1\nb,2,2\n"
         ("cell,A,B\na,1,.5\nb,3,4\n", PLACES, ["counts.csv", "not whole counts"]),
         ("cell,A\na,1,2,3\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
         ("cell,A,B\na,1,2\nb,3,4,5\n", PLACES, ["counts.csv", "not a readable table"]),
-        ("cell;A;B\na;1;2\nb;3;4\n", PLACES, ["counts.csv", "no cells or no columns"]),
+        ("cell|A|B\na|1|2\nb|3|4\n", PLACES, ["counts.csv", "no cells or no columns"]),
         ("cell,A,B\n", PLACES, ["counts.csv", "not a readable table"]),
         ("cell,A,B\na,0,0\nb,0,0\n", PLACES, ["counts.csv", "no cell has any count"]),
     ],
@@ -249,6 +249,59 @@ def test_an_instruments_folder_is_read_as_it_is(demo, tmp_path, out):
     np.testing.assert_allclose(data.obsm["spatial"], ours)
     assert data.obs_names[0] == f"one:{data.obs['cell_id'].iloc[0]}"
     assert prepared(tmp_path / "run/region_0", out, "--min-counts", "1").n_obs == (totals > 0).sum()
+
+
+def test_a_folder_with_one_bundle_or_region_in_it_is_read(demo, tmp_path, out):
+    ids = [f"c{i}" for i in range(demo.n_obs)]
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    write_merscope(tmp_path / "run" / "region_0", demo, ids)
+    assert prepared(tmp_path / "run", out).n_vars == demo.n_vars
+    for name in ("one", "two"):
+        (tmp_path / "slide" / name).mkdir(parents=True)
+        (tmp_path / "slide" / name / "experiment.xenium").write_text("{}")
+    refused(call(tmp_path / "slide", out), "2 regions (one, two)")
+    (tmp_path / "slide/two/experiment.xenium").unlink()
+    refused(call(tmp_path / "slide", out), "one", "experiment.xenium without")
+
+
+def test_controls_of_an_instrument_stay_where_they_are_wanted(demo, tmp_path, out):
+    write_merscope(tmp_path / "run", demo, [f"c{i}" for i in range(demo.n_obs)])
+    data = prepared(tmp_path / "run", out, "--keep-controls")
+    record = json.loads(out.with_name("one.slice.json").read_text())
+    assert "Blank-1" in data.var_names and record["controls"]["Blank"]["features"] == 1
+    prepared(tmp_path / "run", out)
+    without = json.loads(out.with_name("one.slice.json").read_text())
+    assert record["control_rate"] == pytest.approx(without["control_rate"])
+    assert "control features stay among the genes" in " ".join(record["warnings"])
+
+
+def test_options_of_counts_under_normalized_are_said_to_do_nothing(small, tmp_path, out):
+    small.X = small.X.log1p()
+    path = saved(small, tmp_path / "a.h5ad")
+    prepared(path, out, "--normalized", "--min-counts", "5", "--fractional-counts")
+    (said,) = json.loads(out.with_name("one.slice.json").read_text())["warnings"]
+    assert "--min-counts and --fractional-counts say nothing about log-normalised values" in said
+    prepared(path, out, "--normalized")
+    assert json.loads(out.with_name("one.slice.json").read_text())["warnings"] == []
+
+
+def test_words_that_are_no_labels_count_as_none_and_are_said_once(small, tmp_path, out):
+    words = ["unknown", "Unassigned", "NA", "None", "N/A", "nan", "", "Neuron"]
+    small.obs["kind"] = (words * 5)[:40]
+    result = call(saved(small, tmp_path / "a.h5ad"), out, "--label-key", "kind")
+    assert result.exit_code == 0
+    record = json.loads(out.with_name("one.slice.json").read_text())
+    assert record["labelled"] == {"kind": 5}
+    (said,) = record["warnings"]
+    assert "'kind' count as not labelled" in said and "5 'Unassigned'" in said and "Neu" not in said
+
+
+def test_genes_are_called_by_their_symbols_and_that_is_said(small, tmp_path, out):
+    small.var_names = ["HLA.A", "GRCh38_CD3E", *small.var_names[2:]]
+    result = call(saved(small, tmp_path / "a.h5ad"), out)
+    assert list(ad.read_h5ad(out).var_names[:2]) == ["HLA-A", "CD3E"]
+    (said,) = json.loads(out.with_name("one.slice.json").read_text())["warnings"]
+    assert "GRCh38_CD3E is CD3E" in said and "HLA.A is HLA-A" in said and said in result.stderr
 
 
 def test_a_slice_without_the_labels_goes_through_and_that_is_said(out):
@@ -347,7 +400,7 @@ def test_a_format_that_does_not_fit_is_said(demo, tmp_path, out):
     refused(call(saved_to, out, "--coordinates", "x.csv"), "brings its coordinates")
 
 
-@pytest.mark.parametrize("form", ["anndata", "spatialdata"])
+@pytest.mark.parametrize("form", ["anndata", "spatialdata", "spatialdata without its root"])
 def test_a_zarr_store_is_read(demo, tmp_path, out, form):
     """A SpatialData is a store whose tables are AnnData groups; images beside them do not count."""
     store = tmp_path / "slice.zarr"
@@ -355,8 +408,10 @@ def test_a_zarr_store_is_read(demo, tmp_path, out, form):
         demo.write_zarr(store)
     else:
         (store / "images").mkdir(parents=True)
-        (store / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+        if form == "spatialdata":
+            (store / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
         demo.write_zarr(store / "tables" / "table")
+    form = form.split()[0]
     data = prepared(store, out)
     expected = prepared(saved(demo, tmp_path / "a.h5ad"), out.with_name("two.slice.h5ad"))
     np.testing.assert_array_equal(data.X.toarray(), expected.X.toarray())

@@ -12,6 +12,8 @@ from demo_slices import demo_slice
 from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace, write_workflow
 from scgpt_checkpoint import write_checkpoint
 
+from lloki.slices import detect
+
 pytestmark = pytest.mark.pipeline
 CODE = ("main.nf", "nextflow.config", "nextflow_schema.json", "modules", "functions",
         "subworkflows", "conf", "bin", "assets")  # fmt: skip
@@ -233,3 +235,32 @@ def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts
     labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
     assert labels["xenium"] == 0 < labels["starmap"]
     assert whole.obs["cell_id"][whole.obs["sample"] == "xenium"].notna().all()
+
+
+STAGED = """\
+include { slice_files } from '%s/functions/slice_files'
+workflow {
+    channel.of('rooted', 'rootless', 'slide', 'several')
+        .map { name -> [name, slice_files(file(name), null)] }
+        .map { name, read -> "${name}: ${read.fault ?: read.files*.name.sort().join(' ')}" } | view
+}
+"""
+
+
+def test_what_is_staged_of_a_folder_is_what_the_reader_takes(tmp_path):
+    """The parts of detect.py: a SpatialData, with its root or without; one bundle in a folder."""
+    for name in (
+        "rooted/zarr.json", "rooted/tables/table/zarr.json", "rootless/tables/table/zarr.json",
+        "slide/bundle/experiment.xenium", "slide/bundle/image.tif", "several/a/experiment.xenium",
+        "several/b/cell_by_gene.csv",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    write_workflow(tmp_path, STAGED % ROOT)
+    run = nextflow(cwd=tmp_path, project="main.nf")
+    assert run.returncode == 0, run.stdout
+    for line in ("rooted: tables zarr.json", "rootless: tables", "slide: experiment.xenium",
+                 "several: empty, while input is a run of 2 regions"):  # fmt: skip
+        assert line in run.stdout.splitlines(), run.stdout
+    for name, forms in (("rooted", ["spatialdata"]), ("rootless", ["spatialdata"]), ("slide", [])):
+        assert detect.detect(tmp_path / name) == forms

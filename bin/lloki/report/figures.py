@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lloki.scores.metrics import known_labels
+from lloki.slices.labels import known_labels
 
 # Okabe and Ito's seven colours, then ones chosen greedily for the largest least CIEDE2000 distance
 # to all before them, under normal, protanopic, deuteranopic and tritanopic vision (Machado 2009).

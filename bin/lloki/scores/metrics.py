@@ -284,10 +284,3 @@ def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
     # A cell's place within its stratum, as a share of it: the n smallest are an even draw.
     share = groups.cumcount().to_numpy() / groups.transform("size").to_numpy()
     return np.sort(order[np.argsort(share, kind="stable")[:n]])
-
-
-def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray:
-    """Labels as text (n, object), None where a label is missing, blank or one of `ignored`."""
-    text = values.astype(object)
-    text = text.where(text.isna(), text.astype(str).str.strip())
-    return text.where(text.notna() & ~text.isin(["", "nan", *ignored]), None).to_numpy(object)

@@ -15,12 +15,13 @@ TEXT = ("string", "empty")
 LARGEST = 1e15  # float32 holds sums of squares of this
 
 
-def check_names(data: ad.AnnData, path: object) -> None:
-    """InputError if there are no cells, or if cells or genes share a name."""
+def check_names(data: ad.AnnData, path: object, genes: bool = True) -> None:
+    """InputError if there are no cells, or if cells (or, `genes`, genes) share a name."""
     if data.n_obs == 0:
         raise InputError(path, "it holds no cells", "leave this sample out")
     check_unique(data.obs_names, "cell", path)
-    check_unique(data.var_names, "gene", path)
+    if genes:
+        check_unique(data.var_names, "gene", path)
 
 
 def check_unique(names: pd.Index, what: str, where: object) -> None:
@@ -74,19 +75,22 @@ def totals(matrix: sp.csr_matrix) -> np.ndarray:
     return matrix @ np.ones(matrix.shape[1], dtype=np.float32)
 
 
-def check_coordinates(coordinates: object, where: object) -> np.ndarray:
-    """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite."""
+def check_coordinates(
+    coordinates: object, where: object, what: str = "obsm['spatial']"
+) -> np.ndarray:
+    """Coordinates as float64, n × 2 or n × 3; InputError if missing or not finite.
+
+    what: where they stand, for what is said of them.
+    """
     if coordinates is None:
-        raise InputError(where, "obsm['spatial'] is missing", "put the cells' coordinates there")
+        raise InputError(where, f"{what} is missing", "put the cells' coordinates there")
     try:
         coordinates = np.asarray(coordinates, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(where, "obsm['spatial'] holds no numbers", "give 2 or 3 columns") from None
+        raise InputError(where, f"{what} holds no numbers", "give 2 or 3 columns") from None
     if coordinates.ndim != 2 or coordinates.shape[1] not in (2, 3):
-        raise InputError(
-            where, f"obsm['spatial'] has shape {coordinates.shape}", "give 2 or 3 columns"
-        )
-    check_values(coordinates, where, "obsm['spatial']")
+        raise InputError(where, f"{what} has shape {coordinates.shape}", "give 2 or 3 columns")
+    check_values(coordinates, where, what)
     return coordinates
 
 

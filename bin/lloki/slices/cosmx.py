@@ -41,9 +41,12 @@ LEAVE_OUT = "leave this slide out"
 
 
 def read(
-    folder: Path, fov: str | Collection[int] | None = None, unit_um: float | None = None
+    folder: Path,
+    fov: str | Collection[int] | None = None,
+    unit_um: float | None = None,
+    keep_controls: bool = False,
 ) -> Source:
-    """The slide in a folder, genes alone; coordinates in global pixels.
+    """The slide in a folder, genes alone (or with `keep_controls`); coordinates in global pixels.
 
     fov: fields of view to take, numbers or text such as `1-24 30`; None: all. unit_um: micrometres
     in a pixel, where the caller knows; else it is told by the files. obs: `cell_id` (as in the
@@ -53,7 +56,8 @@ def read(
     do not fit, a cell is there twice, values are no whole counts, or coordinates are missing.
     """
     counts, metadata = (vendor.need_file(folder, ending) for ending in (COUNTS, METADATA))
-    return read_files(counts, metadata, vendor.find_file(folder, POSITIONS), fov, unit_um)
+    positions = vendor.find_file(folder, POSITIONS)
+    return read_files(counts, metadata, positions, fov, unit_um, keep_controls)
 
 
 def read_files(
@@ -62,6 +66,7 @@ def read_files(
     positions: Path | None = None,
     fov: str | Collection[int] | None = None,
     unit_um: float | None = None,
+    keep_controls: bool = False,
 ) -> Source:
     """The slide in two or three files, as `read` gives it."""
     wanted = vendor.parse_fovs(fov)
@@ -71,7 +76,7 @@ def read_files(
         chosen, more = vendor.choose_fovs(table["fov"].to_numpy(), wanted, metadata)
         table, warnings = table[chosen], warnings + more
     matrix, names, keys = _read_counts(counts, wanted, facts)
-    matrix, genes, controls, by_cell = vendor.split_controls(matrix, names, CONTROLS)
+    matrix, genes, controls, by_cell = vendor.split_controls(matrix, names, CONTROLS, keep_controls)
     vendor.check_genes(genes, counts)
     row = _rows(table, keys, counts, metadata)
     kept = row >= 0

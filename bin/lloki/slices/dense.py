@@ -35,7 +35,7 @@ class Dense:
 
 
 def read_header(path: str | Path) -> tuple[list[str], str]:
-    """The names of all columns, and what separates them: a comma or a tab.
+    """The names of all columns, and what separates them: a comma, a tab or a semicolon.
 
     A column without a name is called '', also the first one where R left its name out.
     InputError if the file is missing, damaged or no table, or has no rows.

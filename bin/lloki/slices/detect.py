@@ -37,6 +37,11 @@ def detect(path: Path) -> list[str]:
         return ["xenium", "h5ad"] if path.suffix.lower() == ".h5" else ["h5ad"]
     if store := stores.store_format(path):
         return [store]
+    return _by_names(path)
+
+
+def _by_names(path: Path) -> list[str]:
+    """The forms of a folder that is no store, by the names of its files."""
     names = [child.name for child in path.iterdir()]
     return [form for form, known in NAMES.items() if any(known.fullmatch(name) for name in names)]
 
@@ -48,13 +53,15 @@ def read(
     fov: str | None = None,
     coordinates: Path | None = None,
     unit_um: float | None = None,
+    keep_controls: bool = False,
 ) -> Source:
     """A slice in any form that is read.
 
     form: one of FORMATS, None to tell it by what is there; region: the subfolder of a run, or the
     table of a SpatialData store; fov: the fields of view, as `1-24 30`; coordinates: their table,
     where `path` is a file of counts; unit_um: micrometres in a coordinate unit, None: the form's
-    own. InputError for what is missing or does not fit.
+    own; keep_controls: an instrument's control features stay among the genes (elsewhere they are
+    told by `evidence.sift`). InputError for what is missing or does not fit.
     """
     if not path.exists():
         raise InputError(path, "no such file or folder", "check the path")
@@ -62,7 +69,8 @@ def read(
         path, region = _within(path, region), None
     found = detect(path)
     if not found and (regions := _regions(path)):
-        path, found = _only(path, regions), ["merscope"]
+        path = _only(path, regions)
+        found = detect(path)
     form = _chosen(path, found, form)
     if fov and form not in ("cosmx", "merscope"):
         raise InputError(path, f"{form} has no fields of view to choose", "leave fov empty")
@@ -70,32 +78,32 @@ def read(
         raise InputError(path, f"{form} has no regions", "leave region empty")
     if coordinates and form not in ("tables", "xenium"):
         raise InputError(path, f"{form} brings its coordinates", "leave out the table of them")
-    source = _read(path, form, region, fov, coordinates, unit_um)
+    source = _read(path, form, region, fov, coordinates, unit_um, keep_controls)
     if unit_um is not None:
         source.unit_um, source.unit_from = unit_um, "as given"
     return source
 
 
-def _read(path: Path, form: str, region, fov, coordinates, unit_um: float | None) -> Source:
+def _read(path: Path, form: str, region, fov, coordinates, unit_um, keep_controls) -> Source:
     """By the reader of a form."""
     if form == "xenium":
         if coordinates:
-            return xenium.read_files(path, coordinates)
+            return xenium.read_files(path, coordinates, None, keep_controls)
         if path.is_file():
             fact = "a matrix of Cell Ranger's form needs a table of cells"
             raise InputError(path, fact, "add --coordinates cells.csv.gz, or give the whole folder")
-        return xenium.read(path)
+        return xenium.read(path, keep_controls)
     if form == "merscope":
-        return merscope.read(path, fov)
+        return merscope.read(path, fov, keep_controls)
     if form == "cosmx":
-        return cosmx.read(path, fov, unit_um)
+        return cosmx.read(path, fov, unit_um, keep_controls)
     if form in ("anndata", "spatialdata"):
         return stores.read(path, region)
     if form == "tables":
         pair = (path, coordinates) if coordinates else _pair(path)
         data, warnings = tables.read_tables(*pair)
         return Source(data, form, [Path(p) for p in pair], warnings=warnings)
-    return Source(files.read_h5ad(path), form, [path])
+    return Source(files.read_h5ad(path, genes=False), form, [path])
 
 
 def _chosen(path: Path, found: list[str], form: str | None) -> str:
@@ -122,16 +130,16 @@ def _within(path: Path, region: str) -> Path:
 
 
 def _regions(path: Path) -> list[str]:
-    """Subfolders that hold a region of a MERSCOPE run."""
+    """Subfolders that hold a slice: regions of a MERSCOPE run, Xenium bundles of a slide."""
     if not path.is_dir():
         return []
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and "merscope" in detect(p))
+    return sorted(p.name for p in path.iterdir() if p.is_dir() and _by_names(p))
 
 
 def _only(path: Path, regions: list[str]) -> Path:
-    """The one region of a run; InputError where there are several."""
+    """The one region of a folder; InputError where there are several."""
     if len(regions) > 1:
-        fact = f"MERSCOPE run with {len(regions)} regions ({', '.join(regions)})"
+        fact = f"a run of {len(regions)} regions ({', '.join(regions)})"
         raise InputError(path, fact, "name one in column region (--region)")
     return path / regions[0]
 
@@ -164,7 +172,7 @@ def doubts(source: Source, technology: str) -> list[str]:
 
 def control_rate(rates: dict[str, dict[str, float]]) -> float | None:
     """What `control_rates` gives for all controls together (None: there are none); no proteins."""
-    controls = [found for kind, found in rates.items() if kind != "Protein Expression"]
+    controls = [found for kind, found in rates.items() if kind != xenium.PROTEINS]
     known = [found for found in controls if found["rate"] is not None]
     features = sum(found["features"] for found in known)
     return sum(found["rate"] * found["features"] for found in known) / features if known else None
@@ -174,7 +182,10 @@ def control_rates(source: Source) -> dict[str, dict[str, float]]:
     """Controls by class, with their counts a feature as a share of the genes' counts a feature."""
     if not source.controls:
         return {}
-    genes = float(source.data.X.sum()) / max(source.data.n_vars, 1)
+    among = [found for kind, found in source.controls.items() if kind != xenium.PROTEINS]
+    among = among if source.facts.get("controls_kept") else []
+    counts = float(source.data.X.sum()) - sum(found["counts"] for found in among)
+    genes = counts / max(source.data.n_vars - sum(found["features"] for found in among), 1)
     return {
         kind: {**found, "rate": None if not genes or found["counts"] is None
                else found["counts"] / found["features"] / genes}

@@ -1,4 +1,4 @@
-"""What a file really holds, judged by its values: counts or what was made of them, genes, places.
+"""What a file really holds, judged by its values: counts or what was made of them, genes.
 
 Names and options may be wrong; a matrix that is taken for what it is not goes through every stage
 without an error. So each is looked at before it is used, and what is said of it is shown.
@@ -6,46 +6,28 @@ without an error. So each is looked at before it is used, and what is said of it
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.spatial import cKDTree
 
-from lloki.slices.checks import check_coordinates, check_sparse, totals
-from lloki.slices.genes import SYMBOLS, by_symbol
+from lloki.slices.checks import check_coordinates, check_sparse, check_unique, totals
+from lloki.slices.controls import split_controls
+from lloki.slices.places import doubts_of_places, find_places, flat, overlapping
 from lloki.slices.source import Source
+from lloki.slices.symbols import by_symbol
 from lloki.support.errors import InputError
 
 CELLS = 2000  # of a matrix, that are looked at
 SAME = 0.01  # spread of the cells' sums (relative) up to which they are one number
+FEW = 20  # cells: of fewer, equal sums say nothing
 MANY = 0.9  # share of different values in a cell, from which they are not made of small counts
 LOGGED = 20.0  # log1p of more counts than a cell has
 WHOLE = 0.2  # share of whole numbers from which values are no logarithms
 LAYERS = ("counts", "raw_counts", "raw", "X_counts", "umi")
-NEAR, FAR = 2.0, 100.0  # micrometres between a cell and its nearest: less or more is doubted
-TYPES = ("feature_types", "feature_type")
-GENES = "Gene Expression"
 OPEN = ("h5ad", "anndata", "spatialdata", "tables")  # forms in which anything may stand
-CONTROLS = {  # class: names of its features, where nothing else tells (vendors' documents)
-    "negative control": re.compile(
-        r"(NegControl|antisense[-_.]|Intergenic[-_.]|NegPrb\d|Negative[-_. ]?\d"
-        r"|Negative[-_. ]?Control).*", re.I
-    ),
-    "blank": re.compile(r"blank[-_.]?\d+", re.I),
-    "codeword without a gene": re.compile(r"(Unassigned|Deprecated)[-_. ]?Codeword.*", re.I),
-    "system control": re.compile(r"(SystemControl|FalseCode)[-_.]?\d+", re.I),
-}  # fmt: skip
-WHOLE_SLIDE = ("global", "spatial_fov")  # keys of obsm beside one of each field of view by itself
-PLACES = (*WHOLE_SLIDE, "spatial", "X_spatial", "spatial3d")  # keys of obsm
-AXES = (  # columns of obs
-    ("x_centroid", "y_centroid"), ("center_x", "center_y"),
-    ("CenterX_global_px", "CenterY_global_px"), ("x_um", "y_um"), ("X_um", "Y_um"),
-    ("spatial_x", "spatial_y"), ("x", "y"), ("X", "Y"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,10 +48,13 @@ def of(matrix: sp.csr_matrix) -> Evidence:
     low, high = float(values.min()), float(values.max())
     if low < 0:
         return Evidence("scaled", f"values down to {low:.3g}")
-    if (values == np.rint(values)).all():
-        return Evidence("counts", f"whole numbers up to {high:.0f}")
     some = matrix[:: max(1, matrix.shape[0] // CELLS)].astype(np.float64)
     some = some[np.diff(some.indptr) > 0]
+    if (values == np.rint(values)).all():
+        if _rounded(some):
+            why = f"whole numbers, but every cell adds up to about {_short(_sums(some)[0])}"
+            return Evidence("linear", why)
+        return Evidence("counts", f"whole numbers up to {high:.0f}")
     before = some.copy()
     before.data = np.expm1(np.minimum(some.data, LOGGED))
     total, spread = _sums(some)
@@ -84,6 +69,19 @@ def of(matrix: sp.csr_matrix) -> Evidence:
         return Evidence("logged", f"values up to {high:.3g}, equal ones within cells")
     part = float(values[values != np.rint(values)][0])
     return Evidence("fractional", f"values such as {part:.3g}, up to {high:.3g}")
+
+
+def _rounded(matrix: sp.csr_matrix) -> bool:
+    """Whether whole numbers were normalised and rounded: sums are nearly one, yet differ.
+
+    Those of counts that were drawn down to one total are equal, and most cells have a 1.
+    """
+    if matrix.shape[0] < FEW or not 0 < _sums(matrix)[1] <= SAME:
+        return False
+    least = np.minimum.reduceat(matrix.data, matrix.indptr[:-1])
+    sums = np.asarray(matrix.sum(axis=1)).ravel()
+    most = np.unique(sums, return_counts=True)[1].max() / len(sums)
+    return bool(np.median(least) > 1 or most < 0.5)
 
 
 def _short(total: float) -> str:
@@ -115,12 +113,18 @@ def find_counts(
     raw, which then has to hold them. `fractional`: parts of counts will do (proseg, SoupX, Baysor).
     InputError that shows the evidence where there are none.
     """
-    seen = {}
-    for name, (matrix, var) in _places(data, where, layer).items():
+    seen, empty = {}, None
+    for name, (given, var) in _places(data, where, layer).items():
+        matrix = _csr(given, where)
+        if not matrix.nnz:
+            empty = empty or (matrix, var, name)
+            continue
         found = of(matrix)
         if found.kind == "counts" or (fractional and found.kind == "fractional"):
             return matrix, var, name
         seen[name] = found
+    if empty and not seen:
+        return empty
     told = "; ".join(f"{name} {WORDS[found.kind]} ({found.why})" for name, found in seen.items())
     if any(found.kind == "fractional" for found in seen.values()):
         remedy = "give raw counts, or --fractional-counts where a program made parts of them"
@@ -141,7 +145,7 @@ WORDS = {
 
 
 def _places(data: ad.AnnData, where: object, layer: str | None) -> dict[str, tuple]:
-    """Where counts may be, by name: matrix and var; empty ones are left out where there are others.
+    """Where counts may be, by name: matrix as it is, and var.
 
     With a layer that is one place: the layer of that name, else X or raw.
     """
@@ -161,11 +165,9 @@ def _places(data: ad.AnnData, where: object, layer: str | None) -> dict[str, tup
     else:
         have = ", ".join(layers) or "none"
         raise InputError(where, f"there is no layer {layer!r}", f"it has: {have}")
-    found = {name: (_csr(matrix, where), var) for name, (matrix, var) in found.items()}
-    filled = {name: place for name, place in found.items() if place[0].nnz}
     if not found:
         raise InputError(where, "it holds no expression matrix X", "give a slice or a reference")
-    return filled or found
+    return found
 
 
 def _csr(matrix: object, where: object) -> sp.csr_matrix:
@@ -184,7 +186,8 @@ def find_normalised(data: ad.AnnData, where: object, layer: str | None = None) -
     if layer is None:
         matrix, var, place = _csr(data.X, where), data.var, "X"
     else:
-        ((place, (matrix, var)),) = _places(data, where, layer).items()
+        ((place, (given, var)),) = _places(data, where, layer).items()
+        matrix = _csr(given, where)
     found = of(matrix)
     if found.kind == "counts":
         raise InputError(where, f"{place} holds raw counts ({found.why})", "leave --normalized out")
@@ -210,92 +213,27 @@ def reference_values(data: ad.AnnData, where: object) -> tuple[sp.csr_matrix, pd
     was normalised and never logged is logged. InputError that shows the evidence otherwise.
     """
     places = sorted(_places(data, where, None).items(), key=lambda place: -place[1][0].shape[1])
-    kinds = {place: of(matrix) for place, (matrix, _) in places}
+    found, kinds = {}, {}
+    for place, (given, _) in places:  # one matrix after the other: each may be a copy
+        matrix = _csr(given, where)
+        if matrix.nnz or len(places) == 1:
+            found[place] = of(matrix)
+            kinds[place] = found[place].kind
+            if (
+                kinds[place] == "fractional"
+            ):  # logarithms of a part of the genes, or parts of counts
+                many = matrix.data.max() > LOGGED
+                kinds[place] = "fractional counts" if many else "maybe logged"
     for wanted, said in REFERENCE.items():
-        for place, (matrix, var) in places:
-            high = matrix.data.max(initial=0)
-            kind = kinds[place].kind
-            if kind == "fractional":  # logarithms of a part of the genes, or parts of counts
-                kind = "fractional counts" if high > LOGGED else "maybe logged"
-            if kind == wanted:
-                values = sp.csr_matrix(matrix.log1p()) if kind == "linear" else matrix
+        for place, (given, var) in places:
+            if kinds.get(place) == wanted:
+                matrix = _csr(given, where)
+                values = sp.csr_matrix(matrix.log1p()) if wanted == "linear" else matrix
                 return values, var, said.format(place)
-    told = "; ".join(f"{name} {WORDS[found.kind]} ({found.why})" for name, found in kinds.items())
+    told = "; ".join(f"{name} {WORDS[one.kind]} ({one.why})" for name, one in found.items())
+    if not found:
+        raise InputError(where, "no cell has any count", "check the file")
     raise InputError(where, told, "give raw counts, or their log-normalised values")
-
-
-def split_controls(var: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Which features are genes (boolean, G), and the others' columns by class.
-
-    By a column of types where there is one (`feature_types`), else by the vendors' names.
-    """
-    kinds = next((var[name].astype(object) for name in TYPES if name in var), None)
-    classes = np.full(len(var), "", dtype=object)
-    if kinds is not None and (kinds == GENES).any():
-        other = kinds.notna().to_numpy() & (kinds != GENES).to_numpy()
-        classes[other] = kinds[other].astype(str)
-    if (classes == "").all():  # no types, or all of one: as files that were read and written again
-        names = [str(name) for name in var.index]
-        symbol = next((var[name].astype(str) for name in SYMBOLS if name in var), names)
-        for kind, known in CONTROLS.items():
-            hits = [
-                any(known.fullmatch(text) for text in pair)
-                for pair in zip(names, symbol, strict=True)
-            ]
-            classes[hits] = kind
-    classes = classes.astype(str)
-    others = {kind: np.flatnonzero(classes == kind) for kind in np.unique(classes[classes != ""])}
-    return classes == "", others
-
-
-def find_places(data: ad.AnnData, where: object) -> tuple[object, str]:
-    """Coordinates as they are (n × 2 or 3, columns by name where they have some), and where."""
-    for key in PLACES:
-        if key in data.obsm:
-            return _by_name(data.obsm[key], where, key), f"obsm[{key!r}]"
-    for axes in AXES:
-        if all(name in data.obs for name in axes):
-            return data.obs[list(axes)].to_numpy(), f"obs {axes[0]}, {axes[1]}"
-    have = ", ".join([*data.obsm, *map(str, data.obs.columns)][:12]) or "nothing"
-    fact = f"obsm['spatial'] is missing, and no coordinates are elsewhere (it has: {have})"
-    raise InputError(where, fact, "put the cells' coordinates there")
-
-
-def _by_name(values: object, where: object, key: str) -> object:
-    """Columns x, y (and z) of a table in this order; other tables are told by their columns."""
-    if not isinstance(values, pd.DataFrame):
-        return values
-    lower = {str(name).lower(): name for name in values.columns}
-    axes = [lower[axis] for axis in "xyz" if axis in lower]
-    if {"x", "y"} <= set(lower):
-        return values[axes].to_numpy()
-    if values.shape[1] in (2, 3):
-        return values.to_numpy()
-    names = ", ".join(map(str, values.columns))
-    raise InputError(where, f"obsm[{key!r}] has the columns {names}", "name them x, y (and z)")
-
-
-def flat(places: np.ndarray) -> np.ndarray:
-    """Coordinates without a third column in which all are equal."""
-    level = places.shape[1] == 3 and np.ptp(places[:, 2]) == 0
-    return places[:, :2] if level else places
-
-
-def doubts_of_places(places: np.ndarray) -> list[str]:
-    """What is odd about coordinates in micrometres (n × 2 or 3), with its remedy."""
-    if len(places) < 20:
-        return []
-    if not np.ptp(places, axis=0).any():
-        return ["all cells lie at one point: their graph and alignment say nothing"]
-    some = places[np.random.default_rng(0).permutation(len(places))[:CELLS]]
-    gaps = cKDTree(places).query(some, k=2)[0][:, 1]
-    middle = float(np.median(gaps))
-    if middle < NEAR or middle > FAR:
-        return [
-            f"cells lie {middle:.3g} µm from the nearest (median): are the coordinates pixels, or "
-            "of each field of view by itself? (spatial_unit_um sets the unit)"
-        ]
-    return []
 
 
 def sift(
@@ -319,9 +257,12 @@ def sift(
     else:
         matrix, var, place = find_counts(data, where, layer, fractional)
     if place != "X":
-        warnings.append(f"counts are taken from {place}")
-    obs, controls = data.obs.copy(), dict(source.controls)
+        what = "log-normalised values" if normalized else "counts"
+        warnings.append(f"{what} are taken from {place}")
+    obs, controls, facts = data.obs.copy(), dict(source.controls), dict(source.facts)
     genes, others = split_controls(var) if source.format in OPEN else (None, {})
+    if genes is not None and not place.startswith("raw"):
+        check_unique(var.index[genes], "gene", where)  # controls may share a name
     if others and not keep_controls:
         for kind, columns in others.items():
             counts = None if normalized else float(matrix[:, columns].sum(dtype=np.float64))
@@ -333,44 +274,22 @@ def sift(
         if not genes.any():
             raise InputError(where, "it holds no gene, only controls", "give a slice of RNA counts")
         matrix, var = matrix[:, np.flatnonzero(genes)], var[genes]
-    elif others:
+    elif others or (controls and keep_controls):
+        facts["controls_kept"] = True
         warnings.append("control features stay among the genes (--keep-controls)")
-    if source.format in OPEN and source.format != "tables":
-        names, matrix, said = by_symbol(var, matrix)
-        if said != "as they came":
-            warnings.append(f"genes: {said}")
-        var = pd.DataFrame(index=names)
-    kept = ad.AnnData(matrix, obs=obs, var=var, uns=dict(data.uns))
+    names, matrix, said = by_symbol(var, matrix, logged=normalized)
+    if said != "as they came":
+        warnings.append(f"genes: {said}")
+    kept = ad.AnnData(matrix, obs=obs, var=pd.DataFrame(index=names), uns=dict(data.uns))
     places, at = find_places(data, where)
-    kept.obsm["spatial"] = flat(check_coordinates(places, where))
+    kept.obsm["spatial"] = flat(check_coordinates(places, where, at))
     if at != "obsm['spatial']":
         warnings.append(f"coordinates are taken from {at}")
     if "_px" in at and source.unit_from != "as given":
         warnings.append(
             f"{at} are pixels, taken for micrometres: set spatial_unit_um (CosMx: 0.12028)"
         )
-    warnings += overlapping(obs, kept.obsm["spatial"])
-    warnings += doubts_of_places(kept.obsm["spatial"] * source.unit_um)
-    facts = {**source.facts, "values": place, "places": at}
+    places = kept.obsm["spatial"]
+    warnings += overlapping(obs, places) or doubts_of_places(places * source.unit_um)
+    facts |= {"values": place, "places": at}
     return replace(source, data=kept, controls=controls, facts=facts, warnings=warnings)
-
-
-def overlapping(obs: pd.DataFrame, places: np.ndarray) -> list[str]:
-    """A warning where the fields of view (a column `fov`) lie on one another.
-
-    Judged by the middles of the fields: two within a tenth of a field's extent are one place.
-    """
-    if "fov" not in obs or not 1 < obs["fov"].nunique() < len(obs) / 5:
-        return []
-    table = pd.DataFrame(places[:, :2], columns=["x", "y"]).groupby(
-        obs["fov"].astype(str).to_numpy()
-    )
-    middles, extents = (table.max() + table.min()) / 2, table.max() - table.min()
-    reach = 0.1 * float(extents.to_numpy().max(axis=1).mean())
-    near = cKDTree(middles.to_numpy()).query(middles.to_numpy(), k=2)[0][:, 1]
-    if np.mean(near < reach) < 0.5:
-        return []
-    return [
-        "fields of view lie on one another: the coordinates are of each field by itself; give "
-        "those of the whole slide"
-    ]

@@ -22,6 +22,7 @@ from lloki.support.errors import COPY_AGAIN, InputError
 BLOCK = 1 << 20  # bytes: what is made of a block stays in the processor's caches
 MISSING = {"", "NA", "N/A", "NAN", "NULL", "NONE", "<NA>"}  # in capitals
 DIGITS = 15  # float64 holds whole numbers of so many digits exactly, and the powers of ten
+SEPARATORS = ",\t;"  # before a semicolon numbers may have a decimal comma
 QUOTE, NEWLINE, ZERO, POINT = b'"\n0.'
 BLANK_LINES = re.compile(rb"\n *(?=\n)")
 
@@ -68,7 +69,7 @@ def head(file: BinaryIO, path: object) -> tuple[list[str], str, bytes]:
         text, below = header.decode("utf-8-sig"), first.decode("utf-8", "replace")
     except UnicodeDecodeError:
         raise unreadable(path, "its header is not in UTF-8") from None
-    separator = "\t" if text.count("\t") > text.count(",") else ","
+    separator = max(SEPARATORS, key=text.count)
     try:
         names, fields = (next(csv.reader([line], delimiter=separator)) for line in (text, below))
     except csv.Error as error:
@@ -108,11 +109,12 @@ def _tidy(block: bytes) -> bytes:
 def locate(block: bytes, separator: str, width: int, rows: int) -> tuple[np.ndarray, ...]:
     """The bytes (uint8), and where each field begins and how long it is: rows × width, int32.
 
-    Quotes around a field are left out. rows: how many came before, for what is said of a fault.
+    Quotes around a field are left out, decimal commas are points. rows: how many came before, for
+    what is said of a fault.
     """
     if b"\0" in block:
         raise TableError("it is no text", "give CSV or TSV")
-    buffer = np.frombuffer(block, np.uint8)
+    buffer = np.frombuffer(block.replace(b",", b".") if separator == ";" else block, np.uint8)
     apart = (buffer == ord(separator)) | (buffer == NEWLINE)
     quoted = b'"' in block
     if quoted:

@@ -22,25 +22,29 @@ from lloki.slices.checks import (
     check_sparse,
     totals,
 )
-from lloki.slices.genes import by_symbol, match_keys
+from lloki.slices.genes import match_keys
+from lloki.slices.symbols import by_symbol
 from lloki.support.errors import InputError
 
 ANNDATA = "AnnData file"
 
 
-def read_h5ad(path: str | Path) -> ad.AnnData:
-    """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat."""
+def read_h5ad(path: str | Path, genes: bool = True) -> ad.AnnData:
+    """Read an AnnData file; InputError if it is missing, not an AnnData, or names repeat.
+
+    genes: those of genes too; else controls among them may share a name, and are still to be told.
+    """
     path = Path(path)
     with hdf5.reading(path, ANNDATA):
         data = ad.read_h5ad(path)
-    check_whole(data, path)
+    check_whole(data, path, genes)
     return data
 
 
-def check_whole(data: ad.AnnData, path: str | Path) -> None:
-    """InputError where a part of an AnnData that was read is not what it has to be."""
+def check_whole(data: ad.AnnData, path: str | Path, genes: bool = True) -> None:
+    """InputError where a part of an AnnData is not what it has to be; genes: as in `read_h5ad`."""
     _check_indices(data, path)
-    _check_cells(data, path)
+    _check_cells(data, path, genes)
 
 
 def _check_indices(data: ad.AnnData, path: Path) -> None:
@@ -52,9 +56,9 @@ def _check_indices(data: ad.AnnData, path: Path) -> None:
             check_sparse(matrix, path)
 
 
-def _check_cells(data: ad.AnnData, path: str | Path) -> None:
+def _check_cells(data: ad.AnnData, path: str | Path, genes: bool = True) -> None:
     """InputError where names, columns or notes are not what they have to be."""
-    check_names(data, path)
+    check_names(data, path, genes)
     check_columns(data, path)
     _check_notes(data, path)
 
@@ -80,11 +84,6 @@ def read_expression(path: str | Path, spatial: bool = False) -> ad.AnnData:
     if spatial:
         data.obsm["spatial"] = check_coordinates(data.obsm.get("spatial"), path)
     return data
-
-
-def is_counts(matrix: sp.csr_matrix) -> bool:
-    """Whether every value is a whole number, as raw counts are."""
-    return bool((matrix.data == np.rint(matrix.data)).all())
 
 
 def log_normalise(counts: sp.csr_matrix) -> sp.csr_matrix:
@@ -131,28 +130,19 @@ def prepare(
     scaling: str = "median",
     normalized: bool = False,
     min_counts: int = 1,
-    fractional: bool = False,
     **notes: object,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
 
-    Counts come from layers['counts'] if that is there, else from X. scaling: `median` (to the
-    slice's median total, then log1p) or `maximum` (divided by the slice's largest count); with
-    `normalized` X is taken as it is. Cells of fewer than `min_counts` counts (and of none) are
-    dropped. `fractional`: counts need not be whole. `notes` are kept with the decisions. `cell_id`
-    in obs, if there is one, becomes text. The user's columns `sample`, `technology` and `panel`
-    stay as `sample_given` and so on. InputError if values are not counts (without `normalized`) or
-    no cell is left.
+    X holds what `evidence.sift` left there: counts, or with `normalized` values to take as they
+    are. scaling: `median` (to the slice's median total, then log1p) or `maximum` (divided by the
+    slice's largest count). Cells of fewer than `min_counts` counts (and of none) are dropped.
+    `notes` are kept with the decisions. `cell_id` in obs, if there is one, becomes text. The user's
+    columns `sample`, `technology` and `panel` stay as `sample_given` and so on. InputError if no
+    cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
-    source = "X" if normalized or "counts" not in data.layers else "layers['counts']"
-    matrix = check_matrix(data.X if source == "X" else data.layers["counts"], where)
-    if not normalized and not fractional and not is_counts(matrix):
-        raise InputError(
-            where,
-            f"{source} holds values that are not whole counts",
-            "give raw counts, or --normalized if they are log-normalised already",
-        )
+    matrix = check_matrix(data.X, where)
     filled = np.diff(matrix.indptr) > 0
     if not filled.any():
         raise InputError(where, "no cell has any count", "check the file")
@@ -182,7 +172,6 @@ def prepare(
         prepared,
         "prepare_slice",
         source=Path(str(where)).name,
-        values=source,
         normalisation="as given" if normalized else NORMALISATION[scaling],
         organism=organism,
         spatial_unit_um=spatial_unit_um,
@@ -200,10 +189,11 @@ def read_reference(path: str | Path) -> ad.AnnData:
     stage is taken as it is. Cells without any count are dropped. uns['lloki_reference'] says what
     was taken, and which names were added up.
     """
-    data, taken = read_h5ad(path), ""
+    data, counted = read_h5ad(path), False
     if "prepare_slice" not in data.uns.get("lloki", {}):
         matrix, var, taken = evidence.reference_values(data, path)
-        var, matrix, renamed = by_symbol(var, matrix)
+        counted = taken.startswith(("raw counts", "parts of counts"))
+        var, matrix, renamed = by_symbol(var, matrix, logged=not counted)
         data = ad.AnnData(matrix, obs=data.obs, var=pd.DataFrame(index=var))
         data.uns["lloki_reference"] = {"values": taken, "genes": renamed}
     data.X = check_matrix(data.X, path)
@@ -211,7 +201,7 @@ def read_reference(path: str | Path) -> ad.AnnData:
     if not filled.any():
         raise InputError(path, "no cell has any count", "check the file")
     data = data[filled].copy()
-    if is_counts(data.X) or taken.startswith("parts of counts"):
+    if counted:
         data.X = log_normalise(data.X)
     return data
 

@@ -24,7 +24,8 @@ RENAMED = {
     "TMEM55A": "PIP4P2", "TWISTNB": "POLR1F", "WARS": "WARS1", "ZNRD1": "POLR1H",
 }  # fmt: skip
 
-ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?(_PAR_Y)?")
+IN_R = re.compile(r"X\d|.*\.")  # a name that R may have changed
 
 
 def match_keys(names: object) -> np.ndarray:
@@ -33,12 +34,32 @@ def match_keys(names: object) -> np.ndarray:
     return np.array([RENAMED.get(name, name) for name in upper], dtype=object)
 
 
+def r_form(name: str) -> str:
+    """A name as R's data frames have it: dots for hyphens and the like, X before a digit."""
+    return re.sub(r"[^A-Za-z0-9_.]", ".", name if not name[:1].isdigit() else f"X{name}")
+
+
+def _met(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Keys, those that are in R's form by the one key of `others` that would be so in it."""
+    known, found = set(others), keys.copy()
+    odd = [i for i, key in enumerate(keys) if IN_R.match(key) and key not in known]
+    meant: dict[str, list[str]] = {}
+    for other in known.difference(keys) if odd else ():
+        meant.setdefault(r_form(other), []).append(other)
+    for i in odd:
+        if len(meant.get(keys[i], [])) == 1:
+            found[i] = meant[keys[i]][0]
+    return found
+
+
 def shared(first: object, second: object) -> tuple[np.ndarray, np.ndarray]:
     """Columns of `first` and of `second` that hold the same genes, in the order of `first`.
 
-    Both are sequences of gene names; where a name occurs twice, its first column counts.
+    Both are sequences of gene names; where a name occurs twice, its first column counts. HLA.A is
+    HLA-A where the other side has that.
     """
     keys_first, keys_second = match_keys(first), match_keys(second)
+    keys_first, keys_second = _met(keys_first, keys_second), _met(keys_second, keys_first)
     place = {key: i for i, key in reversed(list(enumerate(keys_second)))}
     seen: set[str] = set()
     pairs = []
@@ -87,20 +108,22 @@ def match_vocabulary(
     """Match gene names with a vocabulary: as they are, else by ortholog, else whatever their case.
 
     `orthologs` gives the human symbol of mouse symbols. The last rule also bridges renamed symbols
-    (`RENAMED`) and dots in the place of hyphens (HLA.A), and never chooses among several genes:
-    of the symbols that differ in case alone it takes the upper-case one, or the only one.
+    (`RENAMED`) and R's form (HLA.A), and never chooses among several genes: of the symbols that
+    differ in case alone it takes the upper-case one, or the only one.
     """
     known = set(vocabulary)
     by_key: dict[str, list[str]] = {}
     for symbol, key in zip(vocabulary, match_keys(vocabulary), strict=True):
         by_key.setdefault(key, []).append(symbol)
+    keys = match_keys(names)
+    meant = dict(zip(keys, _met(keys, np.array(list(by_key), dtype=object)), strict=True))
 
     def loosely(name: str) -> str | None:
-        for spelling in (name, name.replace(".", "-")):
-            key = match_keys([spelling])[0]
-            candidates = by_key.get(key, [])
-            if key in candidates or len(candidates) == 1:
-                return key if key in candidates else candidates[0]
+        key = match_keys([name])[0]
+        key = meant.get(key, key)
+        candidates = by_key.get(key, [])
+        if key in candidates or len(candidates) == 1:
+            return key if key in candidates else candidates[0]
         return None
 
     symbols, rules = [], []
@@ -128,35 +151,6 @@ def check_symbols(names: Collection[str], where: object) -> None:
     if ensembl_share(names) > 0.5:
         fact = f"its genes are Ensembl ids such as {names[0]}"
         raise InputError(where, fact, "put gene symbols into var_names and prepare it again")
-
-
-SYMBOLS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol", "gene_short_name")
-
-
-def by_symbol(var: pd.DataFrame, matrix: sp.csr_matrix) -> tuple[pd.Index, sp.csr_matrix, str]:
-    """Genes by symbol: names (G), the matrix in their columns (n × G CSR), what was done, in words.
-
-    Ensembl ids give way to the symbols in a column of var (CELLxGENE's and 10x's names), where
-    there is one; columns of one name are added up.
-    """
-    names, said = pd.Index(var.index).astype(str), "as they came"
-    if ensembl_share(names) > 0.5:
-        column = next((name for name in SYMBOLS if name in var), None)
-        if column is not None:
-            known = var[column].astype(object).where(var[column].notna(), "").astype(str)
-            names = pd.Index(np.where(known.str.strip() == "", names, known))
-            said = f"symbols of var[{column!r}] for Ensembl ids"
-    if names.is_unique:
-        return names, matrix, said
-    unique, place = np.unique(names, return_inverse=True)
-    first = np.sort(np.unique(place, return_index=True)[1])
-    rank = np.empty(len(unique), dtype=np.int64)
-    rank[place[first]] = np.arange(len(first))
-    width = len(first)
-    sums = sp.csr_matrix((np.ones(len(names), np.float32), (np.arange(len(names)), rank[place])),
-                         shape=(len(names), width))  # fmt: skip
-    added = len(names) - width
-    return names[first], sp.csr_matrix(matrix @ sums), f"{said}; {added} of a name again added up"
 
 
 def collect_columns(matrix: sp.csr_matrix, match: Match) -> sp.csr_matrix:

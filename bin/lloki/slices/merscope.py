@@ -28,19 +28,27 @@ CONTROLS = {"Blank": re.compile(r"(?i)blank[-_]?\d+")}  # there is no other mark
 NUMBERS = ("center_x", "center_y", "volume", "fov", "transcript_count")
 
 
-def read(folder: Path, fov: str | Collection[int] | None = None) -> Source:
+def read(
+    folder: Path, fov: str | Collection[int] | None = None, keep_controls: bool = False
+) -> Source:
     """The region in a folder, genes alone; coordinates in micrometres, y down.
 
-    fov: fields of view to take, numbers or text such as `1-24 30`; None: all. obs: `cell_id`,
-    `control_counts` (Blanks), and where the file has them `volume_um3`, `fov`, `transcript_counts`
-    (with Blanks). InputError where a file is missing or there twice, where the two do not fit, ids
-    repeat, counts are not whole, or coordinates are missing.
+    fov: fields of view to take, numbers or text such as `1-24 30`; None: all. keep_controls: Blanks
+    stay among the genes. obs: `cell_id`, `control_counts` (Blanks), and where the file has them
+    `volume_um3`, `fov`, `transcript_counts` (with Blanks). InputError where a file is missing or
+    there twice, where the two do not fit, ids repeat, counts are not whole, or coordinates are
+    missing.
     """
     counts = vendor.need_file(folder, COUNTS)
-    return read_files(counts, vendor.need_file(folder, METADATA), fov)
+    return read_files(counts, vendor.need_file(folder, METADATA), fov, keep_controls)
 
 
-def read_files(counts: Path, metadata: Path, fov: str | Collection[int] | None = None) -> Source:
+def read_files(
+    counts: Path,
+    metadata: Path,
+    fov: str | Collection[int] | None = None,
+    keep_controls: bool = False,
+) -> Source:
     """The region in two files, as `read` gives it."""
     wanted = vendor.parse_fovs(fov)
     table = _read_metadata(metadata)
@@ -52,7 +60,9 @@ def read_files(counts: Path, metadata: Path, fov: str | Collection[int] | None =
             values, counts, "no whole counts", "give raw counts"
         ),
     )  # fmt: skip
-    matrix, genes, controls, by_cell = vendor.split_controls(dense.matrix, dense.columns, CONTROLS)
+    matrix, genes, controls, by_cell = vendor.split_controls(
+        dense.matrix, dense.columns, CONTROLS, keep_controls
+    )
     vendor.check_genes(genes, counts)
     ids = pd.Index(dense.ids[0])
     _check_ids(ids, counts)

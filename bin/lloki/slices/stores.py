@@ -73,7 +73,7 @@ def read(path: Path, table: str | None = None) -> Source:
             raise
         fact = f"not a readable store of an AnnData ({type(error).__name__})"
         raise InputError(where, fact, COPY_AGAIN) from None
-    check_whole(data, where)
+    check_whole(data, where, genes=False)
     if data.n_vars and all(str(name).isdigit() for name in data.var_names):
         fact = f"its genes are numbers ({data.var_names[0]}, ...): var was lost or never written"
         raise InputError(where, fact, "write the store again with gene names")

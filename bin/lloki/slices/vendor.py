@@ -113,12 +113,12 @@ def check_places(places: np.ndarray, cells: Sequence[str], where: object) -> Non
 
 
 def split_controls(
-    matrix: sp.csr_matrix, names: list[str], controls: Mapping[str, re.Pattern]
+    matrix: sp.csr_matrix, names: list[str], controls: Mapping[str, re.Pattern], keep: bool = False
 ) -> tuple[sp.csr_matrix, list[str], dict[str, dict[str, float]], np.ndarray]:
     """Columns that are genes, their names, controls by class (as in `Source`), control counts.
 
-    matrix: n cells × columns of names; controls: class to the names of its features. The last is
-    the number of control counts of each cell, float64.
+    matrix: n cells × columns of names; controls: class to the names of its features; keep: they
+    stay among the genes. The last is the number of control counts of each cell, float64.
     """
     genes, found = np.ones(len(names), bool), {}
     by_cell = np.zeros(matrix.shape[0])
@@ -128,6 +128,8 @@ def split_controls(
             counts = np.asarray(matrix[:, columns].sum(axis=1, dtype=np.float64)).ravel()
             found[kind] = {"features": len(columns), "counts": float(counts.sum())}
             genes[columns], by_cell = False, by_cell + counts
+    if keep:
+        return matrix, names, found, by_cell
     if not genes.all():
         matrix = matrix[:, np.flatnonzero(genes)]
     return matrix, [name for name, gene in zip(names, genes, strict=True) if gene], found, by_cell

@@ -26,7 +26,7 @@ from lloki.slices.checks import totals
 from lloki.slices.source import Source
 from lloki.support.errors import COPY_AGAIN, InputError
 
-GENES = "Gene Expression"
+GENES, PROTEINS = "Gene Expression", "Protein Expression"
 UNNAMED = re.compile(r"^(BLANK|NegControl|UnassignedCodeword|DeprecatedCodeword|Intergenic_)", re.I)
 NONZEROS = 1 << 22  # values of the matrix that are looked at at once
 DISAGREE = 0.01  # share of cells whose totals may differ between matrix and table
@@ -38,8 +38,11 @@ COLUMNS = {  # of the table of cells, and what they are called here
 }  # fmt: skip
 
 
-def read(folder: Path) -> Source:
-    """A bundle, genes alone; InputError where a part is missing or parts do not fit."""
+def read(folder: Path, keep_controls: bool = False) -> Source:
+    """A bundle, genes alone (or with `keep_controls`, proteins never).
+
+    InputError where a part is missing or parts do not fit.
+    """
     matrix = next(
         (folder / name for name in ("cell_feature_matrix.h5", "cell_feature_matrix")
          if (folder / name).exists()), None,
@@ -51,17 +54,21 @@ def read(folder: Path) -> Source:
     if cells is None:
         raise InputError(folder, "it has no cells.csv.gz", "export the whole bundle, or copy it")
     experiment = folder / "experiment.xenium"
-    return read_files(matrix, cells, experiment if experiment.is_file() else None)
+    experiment = experiment if experiment.is_file() else None
+    return read_files(matrix, cells, experiment, keep_controls)
 
 
-def read_files(matrix: Path, cells: Path, experiment: Path | None = None) -> Source:
+def read_files(
+    matrix: Path, cells: Path, experiment: Path | None = None, keep_controls: bool = False
+) -> Source:
     """A matrix (h5 or a folder of text) with its table of cells, as `read` gives a bundle."""
     if matrix.is_dir():
-        barcodes, features, counts, controls, by_cell = _read_text(matrix)
+        barcodes, features, counts, controls, by_cell = _read_text(matrix, keep_controls)
     else:
         with hdf5.reading(matrix, "matrix of Cell Ranger's form"), h5py.File(matrix) as file:
-            barcodes, features, counts, controls, by_cell = _read_h5(file, matrix)
-    if not counts.shape[1]:
+            barcodes, features, counts, controls, by_cell = _read_h5(file, matrix, keep_controls)
+    genes = (features["shown"] == GENES).to_numpy()
+    if not genes.any():
         kinds = ", ".join(controls) or "none"
         raise InputError(matrix, f"it holds no gene, only {kinds}", "give a bundle of RNA")
     warnings: list[str] = []
@@ -82,7 +89,8 @@ def read_files(matrix: Path, cells: Path, experiment: Path | None = None) -> Sou
     data = ad.AnnData(counts, obs=obs, var=_genes(features, warnings))
     data.obsm["spatial"] = table[["x_centroid", "y_centroid"]].to_numpy(np.float64)
     if "transcript_counts" in obs:
-        differ = float((totals(counts) != obs["transcript_counts"].to_numpy(np.float64)).mean())
+        own = totals(counts if genes.all() else counts[:, np.flatnonzero(genes)])
+        differ = float((own != obs["transcript_counts"].to_numpy(np.float64)).mean())
         if differ > DISAGREE:
             warnings.append(
                 f"transcript_counts of {cells.name} differ from the matrix in {differ:.0%} of the "
@@ -96,7 +104,7 @@ def read_files(matrix: Path, cells: Path, experiment: Path | None = None) -> Sou
     return Source(data, "xenium", found, controls=controls, facts=facts, warnings=warnings)
 
 
-def _read_h5(file: h5py.File, path: Path) -> tuple:
+def _read_h5(file: h5py.File, path: Path, keep_controls: bool) -> tuple:
     """Barcodes, features, counts of the genes (CSR), controls by class, control counts by cell."""
     try:
         group = file["matrix"]
@@ -120,7 +128,7 @@ def _read_h5(file: h5py.File, path: Path) -> tuple:
     )  # fmt: skip
     if not whole:
         raise InputError(path, "its matrix is damaged", COPY_AGAIN)
-    sift = _Sift(features, len(barcodes), int(pointers[-1]))
+    sift = _Sift(features, len(barcodes), int(pointers[-1]), keep_controls)
     start = 0
     while start < len(barcodes):
         most = np.searchsorted(pointers, pointers[start] + NONZEROS, side="right") - 1
@@ -134,7 +142,7 @@ def _read_h5(file: h5py.File, path: Path) -> tuple:
     return barcodes, *sift.result()
 
 
-def _read_text(folder: Path) -> tuple:
+def _read_text(folder: Path, keep_controls: bool) -> tuple:
     """The same from matrix.mtx.gz, barcodes.tsv.gz and features.tsv.gz (also not compressed)."""
     paths = {}
     for name in ("matrix.mtx", "barcodes.tsv", "features.tsv"):
@@ -156,7 +164,7 @@ def _read_text(folder: Path) -> tuple:
             folder, f"not a readable matrix ({type(error).__name__})", COPY_AGAIN
         ) from None
     features.columns = ["id", "name", "kind"]
-    sift = _Sift(features, len(barcodes), matrix.nnz)
+    sift = _Sift(features, len(barcodes), matrix.nnz, keep_controls)
     sift.take(0, np.diff(matrix.indptr), matrix.indices, matrix.data)
     return barcodes, *sift.result()
 
@@ -178,7 +186,7 @@ def _read_market(path: Path, shape: tuple[int, int]) -> sp.csc_array:
 class _Sift:
     """Takes the values of all features, cell after cell; keeps the genes', adds up the others'."""
 
-    def __init__(self, features: pd.DataFrame, cells: int, values: int) -> None:
+    def __init__(self, features: pd.DataFrame, cells: int, values: int, keep: bool) -> None:
         named = features["kind"] != ""
         if not named.any():
             genes = ~features["name"].str.contains(UNNAMED)
@@ -187,7 +195,9 @@ class _Sift:
             genes = features["kind"] == GENES
             features = features.assign(shown=features["kind"])
         self.features, self.genes = features, genes.to_numpy()
-        self.place = np.where(self.genes, np.cumsum(self.genes) - 1, -1).astype(np.int32)
+        self.keep = keep
+        self.kept = (genes | (keep & (features["kind"] != PROTEINS))).to_numpy()
+        self.place = np.where(self.kept, np.cumsum(self.kept) - 1, -1).astype(np.int32)
         self.counts = np.zeros(cells, dtype=np.int64)
         self.others = np.zeros(cells, dtype=np.float64)
         self.total = np.zeros(len(features), dtype=np.float64)
@@ -200,10 +210,10 @@ class _Sift:
         values = np.asarray(values, dtype=np.float32)
         gene = self.place[columns]
         kept = gene >= 0
+        other = ~self.genes[columns] if self.keep else ~kept
         cell = np.repeat(np.arange(len(lengths)), lengths)
         rows = slice(first, first + len(lengths))
         self.counts[rows] = np.bincount(cell[kept], minlength=len(lengths))
-        other = ~kept
         if other.any():
             self.others[rows] = np.bincount(cell[other], values[other], len(lengths))
             self.total += np.bincount(columns[other], values[other], len(self.total))
@@ -212,10 +222,10 @@ class _Sift:
         self.used = end
 
     def result(self) -> tuple:
-        """Features that are genes, counts (CSR), controls by class, control counts by cell."""
+        """Features that are kept, counts (CSR), controls by class, control counts by cell."""
         size = np.int32 if self.used < 1 << 31 else np.int64  # that of the columns: no copy
         pointers = np.concatenate([[0], np.cumsum(self.counts)]).astype(size)
-        shape = len(self.counts), int(self.genes.sum())
+        shape = len(self.counts), int(self.kept.sum())
         values, columns = self.values[: self.used], self.columns[: self.used]
         counts = sp.csr_matrix((values, columns, pointers), shape=shape)
         counts.sort_indices()
@@ -223,7 +233,7 @@ class _Sift:
         for kind, rows in self.features[~self.genes].groupby("shown").groups.items():
             total = float(self.total[np.asarray(rows)].sum())
             controls[str(kind)] = {"features": len(rows), "counts": total}
-        return self.features[self.genes], counts, controls, self.others
+        return self.features[self.kept], counts, controls, self.others
 
 
 def _text(values: h5py.Dataset) -> list[str]:

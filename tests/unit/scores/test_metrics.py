@@ -224,10 +224,3 @@ def test_a_stratified_sample_is_in_proportion(sizes, data):
     if n >= len(sizes):
         assert taken.min() >= 1
         assert (np.abs(taken - n * np.array(sizes) / len(strata)) <= len(sizes)).all()
-
-
-def test_what_counts_as_no_label():
-    values = pd.Series(["Neuron", " Glia ", "", None, np.nan, "Other", "nan"]).astype("category")
-    known = metrics.known_labels(values, ("Other",)).tolist()
-    assert known == ["Neuron", "Glia", None, None, None, None, None]
-    assert metrics.known_labels(pd.Series([1, 2])).tolist() == ["1", "2"]

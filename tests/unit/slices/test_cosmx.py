@@ -63,6 +63,13 @@ def test_a_slide_of_atomx(packed, tmp_path):
     write_h5ad(data, tmp_path / "slice.h5ad")
 
 
+def test_controls_stay_where_they_are_wanted(tmp_path):
+    source = cosmx.read(write(tmp_path / "S1", *atomx()), keep_controls=True)
+    assert source.data.n_vars == COUNTS.shape[1] and list(source.data.var_names)[:4] == GENES
+    np.testing.assert_array_equal(source.data.X.toarray(), COUNTS)
+    assert source.controls == cosmx.read(tmp_path / "S1").controls
+
+
 @pytest.mark.parametrize("form", [legacy, atomx])
 @pytest.mark.parametrize("fov", ["1 10", {1, 10}, "1;10"])
 def test_fields_of_view(fov, form, tmp_path):

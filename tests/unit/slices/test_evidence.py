@@ -111,6 +111,66 @@ def test_what_is_none_is_refused_with_the_evidence(slice_):
     assert "no raw" in refused(evidence.find_counts, slice_, "a", "raw")
 
 
+@pytest.mark.parametrize("total", [1e4, 1e6])
+def test_whole_numbers_that_were_normalised_are_no_counts(slice_, total):
+    totals = np.asarray(slice_.X.sum(axis=1)).ravel()
+    rounded = sp.csr_matrix(sp.diags_array(total / totals) @ slice_.X, dtype=np.float32).rint()
+    found = evidence.of(rounded)
+    assert found.kind == "linear" and "whole numbers" in found.why
+    data = ad.AnnData(rounded, obs=slice_.obs, var=slice_.var)
+    assert "never logged" in refused(evidence.find_counts, data, "a")
+    assert "never logged" in refused(evidence.find_normalised, data, "a")
+    assert "after log1p" in evidence.reference_values(data, "a")[2]
+
+
+def test_counts_drawn_down_to_one_total_are_counts(slice_):
+    rng = np.random.default_rng(0)
+    dense = slice_.X.toarray().astype(int)
+    least = int(np.quantile(dense.sum(axis=1), 0.2))
+    drawn = [rng.multivariate_hypergeometric(cell, least) for cell in dense if cell.sum() >= least]
+    assert evidence.of(sp.csr_matrix(np.array(drawn, dtype=np.float32))).kind == "counts"
+    few = sp.csr_matrix(np.array([[50, 51], [51, 51]], dtype=np.float32))
+    assert evidence.of(few).kind == "counts"
+
+
+def test_what_is_said_names_the_place_that_was_taken(slice_):
+    data = slice_.copy()
+    data.layers["mine"] = forms(slice_.X)["logged"]
+    said = evidence.sift(Source(data, "h5ad", []), "a", layer="mine", normalized=True).warnings
+    assert "log-normalised values are taken from layers['mine']" in said
+    assert not any(line.startswith("counts") for line in said)
+    del data.obsm["spatial"]
+    data.obs["x"], data.obs["y"] = np.nan, 1.0
+    said = refused(evidence.sift, Source(data, "h5ad", []), "a")
+    assert "obs x, y has NaN" in said and "obsm" not in said
+
+
+def test_a_controls_name_may_come_twice_and_a_genes_may_not(slice_):
+    more = sp.csr_matrix(np.ones((slice_.n_obs, 2), dtype=np.float32))
+    data = ad.AnnData(
+        sp.hstack([slice_.X, more], format="csr"), obs=slice_.obs,
+        var=pd.DataFrame(index=[*slice_.var_names, "Blank-1", "Blank-1"]),
+        obsm={"spatial": slice_.obsm["spatial"]},
+    )  # fmt: skip
+    found = evidence.sift(Source(data, "h5ad", []), "a")
+    assert list(found.data.var_names) == list(slice_.var_names)
+    assert found.controls["blank"]["features"] == 2
+    kept = evidence.sift(Source(data, "h5ad", []), "a", keep_controls=True)
+    assert (kept.data[:, "Blank-1"].X.toarray() == 2).all()
+    data.var_names = [*slice_.var_names, "Blank-1", slice_.var_names[0]]
+    assert "more than once" in refused(evidence.sift, Source(data, "h5ad", []), "a")
+
+
+def test_genes_are_called_by_their_symbols_in_every_form(slice_):
+    data = slice_[:, :3].copy()
+    data.var_names = ["HLA.A", "GRCh38_CD3E", "ENSG00000141510.18"]
+    for form in ("h5ad", "tables", "cosmx"):
+        found = evidence.sift(Source(data.copy(), form, []), "a")
+        assert list(found.data.var_names) == ["HLA-A", "CD3E", "TP53"]
+        (said,) = [line for line in found.warnings if line.startswith("genes: ")]
+        assert "HLA.A is HLA-A" in said
+
+
 def test_normalised_has_to_be_what_it_says(slice_):
     made = forms(slice_.X)
     volumes = np.random.default_rng(0).uniform(0.01, 0.02, slice_.n_obs)
@@ -126,45 +186,7 @@ def test_normalised_has_to_be_what_it_says(slice_):
     assert evidence.find_normalised(data, "a")[2] == "X"
 
 
-CONTROL_NAMES = {
-    "negative control": ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_BCL2L15",
-                         "NegPrb7", "Negative03", "Negative-3"],
-    "blank": ["BLANK_0070", "Blank-12"],
-    "codeword without a gene": ["UnassignedCodeword_0012", "DeprecatedCodeword_0001"],
-    "system control": ["SystemControl12", "FalseCode3"],
-}  # fmt: skip
-
-
-def test_controls_are_told_by_type_or_by_name_and_genes_are_not():
-    genes = ["Gad1", "BLNK", "NEGR1", "Sst", "HLA-DQB1/2", "Negr1", "Intu", "Blank1a"]
-    names = [*genes, *(name for known in CONTROL_NAMES.values() for name in known)]
-    are, others = evidence.split_controls(pd.DataFrame(index=names))
-    assert [n for n, gene in zip(names, are, strict=True) if gene] == genes
-    found = {kind: [names[i] for i in columns] for kind, columns in others.items()}
-    assert found == {kind: known for kind, known in CONTROL_NAMES.items()}
-    typed = pd.DataFrame(
-        {"feature_types": ["Gene Expression", "Protein"]}, index=["BLANK_1", "CD3"]
-    )
-    are, others = evidence.split_controls(typed)
-    assert are.tolist() == [True, False] and list(others) == ["Protein"]
-
-
-def test_names_that_programs_changed_are_controls_still():
-    names = [
-        "Blank.1",
-        "antisense-PROKKA-00018",
-        "Intergenic-Region-1",
-        "negprb2",
-        "Negative Control Probe 1",
-    ]
-    are, _ = evidence.split_controls(pd.DataFrame(index=[*names, "Gad1"]))
-    assert are.tolist() == [False] * len(names) + [True]
-    var = pd.DataFrame({"feature_types": "Gene Expression"}, index=["Gad1", "BLANK_0001"])
-    assert evidence.split_controls(var)[0].tolist() == [True, False]
-    var = pd.DataFrame({"feature_types": ["Gene Expression", np.nan]}, index=["Gad1", "Sst"])
-    assert evidence.split_controls(var)[0].all()
-    var = pd.DataFrame({"gene_symbols": ["Gad1", "NegControlProbe_1"]}, index=ensembl(2))
-    assert evidence.split_controls(var)[0].tolist() == [True, False]
+BLANKS = ["BLANK_0070", "Blank-12"]
 
 
 def test_fields_of_view_on_one_another_and_pixels_are_warned_of(slice_):
@@ -184,7 +206,7 @@ def test_fields_of_view_on_one_another_and_pixels_are_warned_of(slice_):
 
 
 def test_a_slice_is_sifted_of_its_controls_and_both_are_told(slice_):
-    names = CONTROL_NAMES["blank"]
+    names = BLANKS
     more = sp.csr_matrix(np.ones((slice_.n_obs, len(names)), dtype=np.float32))
     data = ad.AnnData(
         sp.hstack([slice_.X, more], format="csr"), obs=slice_.obs,
@@ -226,15 +248,6 @@ def test_coordinates_are_found_by_name(slice_):
     found = evidence.sift(Source(bare, "h5ad", []), "a")
     np.testing.assert_array_equal(found.data.obsm["spatial"], xy)
     assert "coordinates are taken from obs x_centroid" in " ".join(found.warnings)
-
-
-def test_doubtful_places_are_warned_of_with_the_remedy():
-    grid = np.stack(np.meshgrid(np.arange(30), np.arange(30)), axis=-1).reshape(-1, 2) * 12.0
-    assert evidence.doubts_of_places(grid) == []
-    for factor in (0.05, 30):
-        (said,) = evidence.doubts_of_places(grid * factor)
-        assert "spatial_unit_um" in said
-    assert "one point" in evidence.doubts_of_places(np.zeros((50, 2)))[0]
 
 
 def ensembl(count):

@@ -45,6 +45,21 @@ def test_shared_genes_against_a_plain_search(first, second):
     assert list(zip(left, right, strict=True)) == list(expected.values())
 
 
+def test_a_name_in_the_form_of_r_meets_the_other_sides():
+    mine = ["HLA.A", "RP11.34P13.7", "AC1.1", "X10Rik", "A.B", "C.D", "C-D"]
+    theirs = ["10Rik", "HLA-A", "RP11-34P13.7", "AC1-1", "AC1.1", "A-B", "A/B", "C-D"]
+    left, right = genes.shared(mine, theirs)
+    pairs = [(mine[i], theirs[j]) for i, j in zip(left, right, strict=True)]
+    assert pairs == [
+        ("HLA.A", "HLA-A"), ("RP11.34P13.7", "RP11-34P13.7"), ("AC1.1", "AC1.1"),
+        ("X10Rik", "10Rik"), ("C-D", "C-D"),
+    ]  # fmt: skip
+    turned = genes.shared(theirs, mine)
+    assert {(i, j) for j, i in zip(*turned, strict=True)} == set(zip(left, right, strict=True))
+    found = genes.match_vocabulary(mine, theirs).symbols
+    assert found == ["HLA-A", "RP11-34P13.7", "AC1.1", "10Rik", None, None, "C-D"]
+
+
 def test_rules_in_their_order():
     vocabulary = ["GAD1", "C9orf72", "CA4", "CAR4", "HLA-A", "CCN2", "TP53"]
     names = ["Gad1", "C9orf72", "Car4", "C9ORF72", "HLA.A", "Ctgf", "Trp53", "Blank-1", "CAR4"]

@@ -5,7 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from written.merscope import CELLS, COUNTS, GENES, NEW, OLD, PLACES, VOLUMES, csv, new, old, write
+from written.merscope import (
+    BLANKS,
+    CELLS,
+    COUNTS,
+    GENES,
+    NEW,
+    OLD,
+    PLACES,
+    VOLUMES,
+    csv,
+    new,
+    old,
+    write,
+)
 
 from lloki.slices import merscope
 from lloki.slices.files import write_h5ad
@@ -40,6 +53,14 @@ def test_a_region(tables, ids, prefix, packed, tmp_path):
     assert source.controls == {"Blank": {"features": 2, "counts": COUNTS[:, 4:].sum()}}
     assert [path.parent for path in source.files] == [tmp_path / "region_0"] * 2
     write_h5ad(data, tmp_path / "slice.h5ad")
+
+
+def test_controls_stay_where_they_are_wanted(tmp_path):
+    source = merscope.read(write(tmp_path, *old()), keep_controls=True)
+    assert list(source.data.var_names) == [*GENES, *BLANKS]
+    np.testing.assert_array_equal(source.data.X.toarray(), COUNTS)
+    np.testing.assert_array_equal(source.data.obs["control_counts"], COUNTS[:, 4:].sum(axis=1))
+    assert source.controls["Blank"]["features"] == 2
 
 
 def test_columns_count_by_name(tmp_path):

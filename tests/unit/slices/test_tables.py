@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lloki.slices import tables
+from lloki.slices import symbols, tables
 from lloki.support.errors import InputError
 
 
@@ -46,3 +46,62 @@ def test_columns_that_are_no_coordinates_are_not_taken_for_some(tmp_path, header
     (tmp_path / "places.csv").write_text(f"{header}\na{numbers}\nb{numbers}\n")
     with pytest.raises(InputError, match="x"):
         tables.read_tables(tmp_path / "counts.csv", tmp_path / "places.csv")
+
+
+PLACES = "cell,x,y\na,1.5,2\nb,3,4\nc,5,6\n"
+
+
+def read(tmp_path, counts, places=PLACES):
+    (tmp_path / "counts.csv").write_text(counts)
+    (tmp_path / "places.csv").write_text(places)
+    return tables.read_tables(tmp_path / "counts.csv", tmp_path / "places.csv")
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_what_separates_fields_is_found(tmp_path, separator, quoted):
+    counts = "cell,A,B\na,1,20\nb,3,4\nc,5,0\n".replace(",", separator)
+    places = PLACES.replace(",", separator)
+    if separator == ";":  # a decimal comma
+        places = places.replace("1.5", "1,5")
+    if quoted:
+        counts = counts.replace("a" + separator, '"a"' + separator, 1)
+        places = places.replace("a" + separator, '"a"' + separator, 1)
+    data, said = read(tmp_path, counts, places)
+    np.testing.assert_array_equal(data.X.toarray(), [[1, 20], [3, 4], [5, 0]])
+    np.testing.assert_array_equal(data.obsm["spatial"], [[1.5, 2], [3, 4], [5, 6]])
+    assert said == []
+
+
+def test_genes_in_rows_are_told_by_the_cells_of_the_coordinates(tmp_path):
+    turned = ",c,a,b\nA,5,1,3\nn_counts,5,21,7\nB,0,20,4\n"
+    data, said = read(tmp_path, turned)
+    assert (list(data.obs_names), list(data.var_names)) == (["c", "a", "b"], ["A", "B"])
+    np.testing.assert_array_equal(data.X.toarray(), [[5, 0], [1, 20], [3, 4]])
+    np.testing.assert_array_equal(data.obsm["spatial"], [[5, 6], [1.5, 2], [3, 4]])
+    assert "a row a gene" in said[0] and "n_counts" in said[1] and data.X.format == "csr"
+    data, said = read(tmp_path, "cell,a,b\na,1,2\nb,3,4\nc,5,6\n")  # genes called as cells are
+    assert list(data.obs_names) == ["a", "b", "c"] and said == []
+    with pytest.raises(InputError, match=r"'d' of counts\.csv has no coordinates"):
+        read(tmp_path, ",c,a,d\nA,5,1,3\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["n_counts", "n_genes", "total_counts", "log1p_total_counts", "pct_counts_mt", "leiden",
+     "louvain", "fov", "cell_ID", "Area", "Area.um2", "x", "y", "batch", "sample", "UMAP_1",
+     "Mean.DAPI", "CenterX_local_px", "nCount_RNA", "n_genes_by_counts", "Unnamed: 0"],
+)  # fmt: skip
+def test_columns_of_programs_are_no_genes(tmp_path, name):
+    assert tables.is_no_gene(name)
+    data, said = read(tmp_path, f"cell,A,{name},B\na,1,7.5,20\nb,3,7,4\nc,5,7,0\n")
+    assert list(data.var_names) == ["A", "B"] and name in said[0]
+
+
+def test_no_known_symbol_is_taken_for_a_column_of_programs():
+    assert [s for s in symbols.known().values() if tables.is_no_gene(s)] == []
+
+
+def test_the_table_of_cosmx_alone_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"begins with 'fov'.*of CosMx give the folder"):
+        read(tmp_path, "fov,cell_ID,A\n1,1,5\n1,2,6\n")

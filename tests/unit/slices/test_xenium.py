@@ -1,5 +1,6 @@
 """Xenium bundles of every version, written in the vendor's form, and what is refused."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from written.xenium import NAMES, counts, table, text_ids, write_h5, write_text
+from written.xenium import KINDS, NAMES, counts, table, text_ids, write_h5, write_text
 
 from lloki.slices import xenium
 from lloki.support.errors import InputError
@@ -46,6 +47,19 @@ def test_a_bundle_holds_its_genes_in_the_order_of_the_matrix(bundle):
     assert source.data.obs["cell_area_um2"].tolist() == [55.5] * 40
     names = {path.name for path in source.files}
     assert names == {"cell_feature_matrix.h5", "cells.csv.gz", "experiment.xenium"}
+
+
+def test_controls_stay_where_they_are_wanted_and_proteins_do_not(bundle):
+    folder, values, ids = bundle
+    source = xenium.read(folder, keep_controls=True)
+    assert source.data.var_names.tolist() == NAMES and source.warnings == []
+    np.testing.assert_array_equal(source.data.X.toarray(), values)
+    np.testing.assert_array_equal(source.data.obs["control_counts"], values[:, 6:].sum(axis=1))
+    assert source.controls == xenium.read(folder).controls
+    kinds = [*KINDS[:6], "Protein Expression", *KINDS[7:]]
+    write_h5(folder / "cell_feature_matrix.h5", values, ids, kinds)
+    source = xenium.read(folder, keep_controls=True)
+    assert source.data.var_names.tolist() == [*NAMES[:6], *NAMES[7:]] and source.warnings == []
 
 
 @pytest.mark.parametrize("number", [np.int64, np.float64])

@@ -1,0 +1,25 @@
+"""Labels of cells: which say what a cell is, and which say that nobody knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+UNLABELLED = {  # in small letters
+    "", "nan", "na", "n/a", "<na>", "none", "null", "unknown", "unassigned", "not assigned",
+    "unlabeled", "unlabelled",
+}  # fmt: skip
+
+
+def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray:
+    """Labels as text (n, object), None where one is missing, of UNLABELLED, or of `ignored`."""
+    words = values.astype(str).str.strip().astype(object)
+    known = values.notna() & ~words.str.casefold().isin(UNLABELLED) & ~words.isin(ignored)
+    return words.where(known, None).to_numpy(object)
+
+
+def unlabelled(values: pd.Series) -> dict[str, int]:
+    """Words that stand in the place of a label, with their cells; missing values do not count."""
+    words = values[values.notna()].astype(str)
+    counts = words[words.str.strip().str.casefold().isin(UNLABELLED)].value_counts()
+    return {str(word): int(count) for word, count in counts.items()}

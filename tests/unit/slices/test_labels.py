@@ -1,0 +1,25 @@
+"""Which labels say what a cell is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lloki.slices import labels
+
+NOBODY_KNOWS = ["", " ", "unknown", "Unknown", "Unassigned", "NA", "None", "N/A", "nan", "<NA>"]
+
+
+@pytest.mark.parametrize("dtype", ["category", object])
+def test_words_for_no_label_are_none(dtype):
+    values = ["Neuron", " Glia ", None, np.nan, "Other", *NOBODY_KNOWS]
+    known = labels.known_labels(pd.Series(values, dtype=dtype), ("Other",)).tolist()
+    assert known == ["Neuron", "Glia", *[None] * (3 + len(NOBODY_KNOWS))]
+    assert labels.known_labels(pd.Series([1, 2])).tolist() == ["1", "2"]
+    assert labels.known_labels(pd.Series([np.nan, np.nan])).tolist() == [None, None]
+
+
+@pytest.mark.parametrize("dtype", ["category", object])
+def test_they_are_counted_by_word(dtype):
+    values = pd.Series(["Neuron", "NA", None, "unknown", "NA"], dtype=dtype)
+    assert labels.unlabelled(values) == {"NA": 2, "unknown": 1}
+    assert labels.unlabelled(pd.Series(["Neuron", None], dtype=dtype)) == {}
