@@ -47,11 +47,14 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
 @click.option("--min-counts", type=click.IntRange(1), help="Drop cells of fewer counts.  [default: "
               f"{MIN_COUNTS} for an instrument's files, else 1]")  # fmt: skip
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
+@click.option("--subject", help="Animal or donor, a column of obs.")
+@click.option("--align-group", help="Slices of one group may lie in one frame (block, plane).")
+@click.option("--z", type=float, help="Order or depth of the slice in a stack.")
 @fault_option
 def main(
     run: Run, input, form, region, fov, coordinates, cells, output, sample, technology, panel,
     organism, spatial_unit_um, scaling, normalized, counts_layer, fractional_counts, keep_controls,
-    min_counts, label_key, record_fault,
+    min_counts, label_key, subject, align_group, z, record_fault,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
     from lloki.slices import chosen, detect, evidence, files
@@ -98,6 +101,7 @@ def main(
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
         min_counts=min_counts, values=source.facts["values"], format=source.format,
         unit_from=source.unit_from,
+        about={"subject": subject, "align_group": align_group, "z": z},
     )  # fmt: skip
     dropped = taken - prepared.n_obs
     if dropped:

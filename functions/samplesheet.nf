@@ -21,7 +21,7 @@ def read_samplesheet(sheet, default_reference) {
     }
     return rows.collect { row ->
         def read = slice_files(resolve_path(row.input, sheet), row.region ?: null)
-        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized'].collectEntries { name -> [name, row[name] ?: null] }
+        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized', 'subject', 'align_group', 'z'].collectEntries { name -> [name, row[name] ?: null] }
         [
             [id: row.sample] + meta + [region: read.region, folder: read.folder],
             read.files,

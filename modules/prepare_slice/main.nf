@@ -29,6 +29,9 @@ process PREPARE_SLICE {
         '--cells': cells ?: null,
         '--counts-layer': meta.counts_layer,
         '--normalized/--no-normalized': meta.normalized,
+        '--subject': meta.subject,
+        '--align-group': meta.align_group,
+        '--z': meta.z,
     )
     """
     ${prologue(task.cpus, settings)}

@@ -27,7 +27,7 @@ integrate join_shared baseline export_embedding benchmark viewer_files report
 # What the processes give a script: files, and what the samplesheet says of a slice.
 GIVEN = {
     "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key form "
-    "region fov cells record_fault",
+    "region fov cells subject align_group z record_fault",
     "check_reference": "sample record_fault",
     "check_inputs": "reference label_key embedder methods record_fault",
     "ot_sparsity": "reference full",

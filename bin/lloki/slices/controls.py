@@ -37,7 +37,7 @@ def split_controls(var: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]
         classes[other] = kinds[other].astype(str)
     if (classes == "").all():  # no types, or all of one: as files that were read and written again
         names = [str(name) for name in var.index]
-        symbol = next((var[name].astype(str) for name in COLUMNS if name in var), names)
+        symbol = next((list(map(str, var[name])) for name in COLUMNS if name in var), names)
         for kind, known in CONTROLS.items():
             hits = [
                 any(known.fullmatch(text) for text in pair)

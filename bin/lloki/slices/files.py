@@ -130,6 +130,7 @@ def prepare(
     scaling: str = "median",
     normalized: bool = False,
     min_counts: int = 1,
+    about: Mapping[str, object] | None = None,
     **notes: object,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
@@ -137,9 +138,9 @@ def prepare(
     X holds what `evidence.sift` left there: counts, or with `normalized` values to take as they
     are. scaling: `median` (to the slice's median total, then log1p) or `maximum` (divided by the
     slice's largest count). Cells of fewer than `min_counts` counts (and of none) are dropped.
+    about: more that holds for the whole slice, a column of obs each (text or numbers; None: none).
     `notes` are kept with the decisions. `cell_id` in obs, if there is one, becomes text. The user's
-    columns `sample`, `technology` and `panel` stay as `sample_given` and so on. InputError if no
-    cell is left.
+    columns `sample`, `technology` and so on stay as `sample_given`. InputError if no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     matrix = check_matrix(data.X, where)
@@ -157,10 +158,13 @@ def prepare(
     if "cell_id" in obs:  # joined with other slices' ids, numbers would lose digits
         obs["cell_id"] = as_text(obs["cell_id"])
     panel = panel or panel_name(technology, data.var_names)
-    for column, value in (("sample", sample), ("technology", technology), ("panel", panel)):
-        if column in obs and (obs[column].astype(str) != value).any():
+    told = {"sample": sample, "technology": technology, "panel": panel, **(about or {})}
+    for column, value in told.items():
+        if value is None:
+            continue
+        if column in obs and (obs[column].astype(str) != str(value)).any():
             obs[f"{column}_given"] = obs[column]  # the user's own column of this name
-        obs[column] = pd.Categorical([value] * len(obs))
+        obs[column] = value if isinstance(value, float) else pd.Categorical([value] * len(obs))
     prepared = ad.AnnData(
         matrix if normalized else NORMALISE[scaling](matrix),
         obs=obs,

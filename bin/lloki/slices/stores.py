@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
 from lloki.slices import hdf5
@@ -114,9 +115,10 @@ def write_spatialdata(data: ad.AnnData, path: Path) -> None:
 
     data: as integrated, obs['sample'], obsm['spatial'] and, where aligned, obsm['spatial_aligned']
     (n × 2 or 3, µm; circles take two). An element has the name of its sample, and so has the
-    coordinate system of its own micrometres; all slices lie in the system `aligned`. A circle is
-    half as wide as cells lie apart. obs ELEMENT and INSTANCE say which circle a cell is. Columns
-    whose names SpatialData does not allow get others.
+    coordinate system of its own micrometres; the slices of a frame that several share
+    (obs['frame'], all without it) lie in the system `aligned`, of several frames in `aligned_` and
+    the frame's name. A circle is half as wide as cells lie apart. obs ELEMENT and INSTANCE say
+    which circle a cell is. Columns whose names SpatialData does not allow get others.
     """
     import zarr
 
@@ -139,23 +141,40 @@ def write_spatialdata(data: ad.AnnData, path: Path) -> None:
     form = {"spatialdata-encoding-type": "ngff:regions_table", "version": "0.1"}
     root["tables/cells"].attrs.update(form | keys)
     places, aligned = data.obsm["spatial"], data.obsm.get("spatial_aligned")
+    shared = _shared_systems(data.obs, elements)
     for sample, element in elements.items():
         rows = np.flatnonzero((samples == sample).to_numpy())
         own, there = (None if p is None else p[rows, :2].astype(float) for p in (places, aligned))
-        _write_circles(root.create_group(f"shapes/{element}"), element, rows, own, there)
+        _write_circles(
+            root.create_group(f"shapes/{element}"), element, rows, own, there, shared.get(sample)
+        )
     zarr.consolidate_metadata(root.store)
 
 
-def _write_circles(group, element: str, rows: np.ndarray, own: np.ndarray, there) -> None:
-    """An element: the cells' places (n × 2), and how they lie in the frame of all slices."""
+def _shared_systems(obs: pd.DataFrame, elements: dict[str, str]) -> dict[str, str]:
+    """The coordinate system that each sample has in common with others; none for one alone."""
+    if "frame" not in obs:
+        return dict.fromkeys(elements, ALIGNED)
+    frames = obs.groupby("sample", observed=True)["frame"].first().astype(str)
+    shared = [frame for frame, times in frames.value_counts(sort=False).items() if times > 1]
+    names = {frame: f"{ALIGNED}_{elements[frame]}" for frame in shared}
+    if len(shared) == 1:
+        names = {shared[0]: ALIGNED}
+    return {sample: names[frame] for sample, frame in frames.items() if frame in names}
+
+
+def _write_circles(
+    group, element: str, rows: np.ndarray, own: np.ndarray, there, shared: str | None
+) -> None:
+    """An element: the cells' places (n × 2), and how they lie in a frame that they share."""
     apart = cKDTree(own).query(own, k=2)[0][:, 1]
     radius = float(np.median(apart[np.isfinite(apart)])) / 4 if np.isfinite(apart).any() else 0.0
     group.create_array("coords", data=own)
     group.create_array("radius", data=np.full(len(rows), radius or 1.0))
     group.create_array("Index", data=rows)
     motions = [{"type": "identity", **_systems(element)}]
-    if there is not None and (motion := _motion(own, there)) is not None:
-        motions.append({"type": "affine", "affine": motion.tolist(), **_systems(ALIGNED)})
+    if there is not None and shared and (motion := _motion(own, there)) is not None:
+        motions.append({"type": "affine", "affine": motion.tolist(), **_systems(shared)})
     group.attrs.update({
         "encoding-type": "ngff:shapes", "axes": ["x", "y"], "coordinateTransformations": motions,
         "spatialdata_attrs": {"version": "0.1", "geos": {"name": "POINT", "type": 0}},

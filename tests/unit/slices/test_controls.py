@@ -47,3 +47,9 @@ def test_names_that_programs_changed_are_controls_still():
         index=["ENSMUSG00000000001", "ENSMUSG00000000002"],
     )
     assert split_controls(var)[0].tolist() == [True, False]
+
+
+def test_missing_symbols_are_no_names():
+    var = pd.DataFrame({"gene_symbols": ["Sst", np.nan, None]}, index=["a", "Blank-1", "c"])
+    are, others = split_controls(var)
+    assert are.tolist() == [True, False, True] and others["blank"].tolist() == [1]

@@ -272,3 +272,16 @@ def test_ids_become_text_digit_by_digit():
     data.obsm["spatial"] = np.zeros((2, 2))
     prepared = files.prepare(data, "x", sample="s", technology="t")
     assert prepared.obs["cell_id"].tolist() == [str(big), "7"]
+
+
+def test_what_holds_for_the_whole_slice_is_a_column(tmp_path):
+    data = ad.AnnData(
+        sp.csr_matrix(np.ones((3, 2), np.float32)),
+        obs=pd.DataFrame({"z": [1.0, 2.0, 3.0], "subject": "m1"}, index=list("abc")),
+        var=pd.DataFrame(index=["A", "B"]), obsm={"spatial": np.zeros((3, 2))},
+    )  # fmt: skip
+    about = {"subject": "m1", "align_group": "block 2", "z": 0.5, "other": None}
+    obs = files.prepare(data, "x", sample="s", technology="t", about=about).obs
+    assert set(obs["align_group"]) == {"block 2"} and set(obs["z"]) == {0.5}
+    assert obs["z_given"].tolist() == [1, 2, 3] and "subject_given" not in obs
+    assert "other" not in obs

@@ -75,6 +75,28 @@ def test_cells_are_circles_in_their_own_frame_and_in_that_of_all(data, tmp_path)
         )
 
 
+def test_slices_of_one_frame_share_a_system_and_a_slice_alone_has_its_own(data, tmp_path):
+    def systems(frames):
+        whole = ad.concat([data, data[:30]])
+        whole.obs["sample"] = np.repeat(["a", "b", "c d", "e"], [30, 30, 15, 15])
+        whole.obs["frame"] = np.repeat(frames, [30, 30, 15, 15])
+        whole.obs_names_make_unique()
+        stores.write_spatialdata(whole, tmp_path / "i.zarr")
+        shapes = zarr.open_group(tmp_path / "i.zarr", mode="r")["shapes"]
+        return {
+            element: [one["output"]["name"] for one in
+                      shapes[element].attrs["coordinateTransformations"]][1:]
+            for element in sorted(shapes)
+        }  # fmt: skip
+
+    assert systems(["a", "a", "c d", "e"]) == {
+        "a": ["aligned"], "b": ["aligned"], "c_d": [], "e": []
+    }  # fmt: skip
+    assert systems(["a", "a", "c d", "c d"]) == {
+        "a": ["aligned_a"], "b": ["aligned_a"], "c_d": ["aligned_c_d"], "e": ["aligned_c_d"]
+    }  # fmt: skip
+
+
 def test_what_no_motion_leads_to_lies_in_its_own_frame_alone(data, tmp_path):
     data = data[[0, 1, *range(30, 60)]].copy()  # two cells do not fix a motion
     data.obsm["spatial_aligned"][-1] += 50  # and one cell goes its own way
