@@ -11,7 +11,7 @@ setup:  ## make .venv: Python packages, Java, Nextflow (PYTHON=/path/to/python3 
 	@tools/setup.sh
 
 demo: setup  ## run the pipeline on the example slices
-	nextflow run . -profile test --outdir results/demo
+	nextflow run . -profile test --outdir results/demo --overwrite
 	@echo; ls -1 "$(CURDIR)/results/demo/"{integrated.h5ad,report.html}
 
 test: setup  ## run all tests (ARGS='-m "not pipeline"' for those without Nextflow)

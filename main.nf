@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; pipeline_facts } from './functions/task'
+include { by_name ; by_sample ; closing_words ; outdir_faults ; pipeline_facts } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -109,7 +109,7 @@ workflow {
         println("nf-lloki ${workflow.manifest.version}")
         return
     }
-    check_parameters(baseline_faults())
+    check_parameters(baseline_faults() + outdir_faults(given().overwrite))
     LLOKI(channel.fromList(read_samplesheet(file(given().input), given().reference)))
 
     workflow.onComplete = {

@@ -70,7 +70,21 @@ def pipeline_facts() {
         "nextflow=${nextflow.version}",
         "profile=${workflow.profile}",
         "container_engine=${workflow.containerEngine ?: 'none'}",
+        "session=${workflow.sessionId}", // the same in a run and its resumption
     ]*.toString()
+}
+
+/** What is wrong with --outdir: it holds the results of another run, which this one would mix with its own. */
+def outdir_faults(overwrite) {
+    def record = file(params.outdir).resolve('run.json')
+    if (overwrite || !record.exists()) {
+        return []
+    }
+    def session = record.text =~ /"session": "([^"]+)"/
+    if (workflow.resume && session.find() && session.group(1) == workflow.sessionId.toString()) {
+        return []
+    }
+    return ["--outdir ${params.outdir}: it holds the results of another run; name another folder, take that run up with -resume, or --overwrite".toString()]
 }
 
 /** Where the results are; or, after a fault in the input, the line that says what to mend. */

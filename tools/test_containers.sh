@@ -53,7 +53,7 @@ podman images --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep nf-lloki-
 started=$SECONDS
 printf '%s\n' "podman.runOptions = '--network none'" "$outside" >"$folder/offline.config"
 nextflow -quiet -c "$folder/offline.config" run . -profile test,podman -ansi-log false -work-dir "$folder/work" \
-    --container_registry localhost --outdir results/containers
+    --container_registry localhost --outdir results/containers --overwrite
 echo "demo: $((SECONDS - started)) s"
 test -s results/containers/report.html
 

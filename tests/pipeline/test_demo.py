@@ -142,6 +142,18 @@ def test_resume_runs_nothing_again(demo):
     assert {row["name"] for row in trace(demo) if row["status"] != "CACHED"} == set()
 
 
+def test_the_results_of_another_run_are_kept(demo):
+    """Even with -resume, where that takes up another run than the one that made them."""
+    (demo / "taken").mkdir()
+    record = (demo / "results/run.json").read_text().replace('"session": "', '"session": "other')
+    (demo / "taken/run.json").write_text(record)
+    for more in ([], ["-resume"]):
+        run = nextflow("-profile", "test", "--outdir", "taken", *more, cwd=demo)
+        assert run.returncode != 0
+        assert "--outdir taken: it holds the results of another run; name another" in run.stdout
+        assert (demo / "taken/run.json").read_text() == record and not trace(demo, "taken")
+
+
 def test_a_label_that_no_slice_has_stops_the_run_before_the_training(demo):
     run = nextflow(
         "-profile", "test", "--outdir", "wrong", "--cell_type_key", "cel_type", "-resume", cwd=demo

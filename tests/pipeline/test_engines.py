@@ -15,7 +15,7 @@ GROUPS = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values
 SWITCHES = {
     name: property.get("options", {})
     for group in GROUPS for name, property in group["properties"].items()
-    if property["type"] == "boolean" and name not in ("help", "version", "check")
+    if property["type"] == "boolean" and name not in ("help", "version", "check", "overwrite")
 }  # fmt: skip
 
 # What a switch does that is no option of a script: the process that it starts.
@@ -60,7 +60,7 @@ def switched(request, tmp_path_factory):
         patch.setenv("PATH", str(docker.parent), prepend=":")
         run = nextflow(
             "-profile", "test,docker", "-stub-run", "--outdir", "results", *switches,
-            "--help", "false", "--version", "false", "--check", "false",
+            "--help", "false", "--version", "false", "--check", "false", "--overwrite", "false",
             cwd=folder, engine=ENGINES[engine],
         )  # fmt: skip
     assert run.returncode == 0, run.stdout

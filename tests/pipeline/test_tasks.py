@@ -128,7 +128,7 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
 def test_a_trained_autoencoder_to_adapt_reaches_the_training(stubbed):
     folder, _, run = stubbed
     (folder / "trained").mkdir()
-    run("--cae_adapt_from", "trained")
+    run("--cae_adapt_from", "trained", "--overwrite")
     assert any("adapt_from" in text for text in task_files(folder, ".command.run")["TRAIN_CAE"])
 
 
@@ -225,7 +225,7 @@ def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts
         ]
 
     assert parameters("cae")["lr"] == 1e-3 and str(parameters("cae")["epochs"]) == "1"
-    assert parameters("aligned")["plain"] is True
+    assert parameters("0.pairs")["plain"] is True
     assert parameters("integrated")["umap"] is False
     assert parameters("benchmark")["ignore_label"] == ["Other", "It's new"]
     record = json.loads((demo / "scgpt/run.json").read_text())
