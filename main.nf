@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; outdir_faults ; pipeline_facts } from './functions/task'
+include { by_name ; by_sample ; closing_words ; outdir_faults ; pipeline_facts ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -39,7 +39,7 @@ workflow LLOKI {
 
     // All slices together: one latent space, one frame of coordinates, one file.
     adapted = given().cae_adapt_from ? file(given().cae_adapt_from) : []
-    TRAIN_CAE(by_sample(fp), by_sample(slices), adapted, settings('train_cae'))
+    TRAIN_CAE(by_sample(trained_on(fp)), by_sample(trained_on(slices)), adapted, settings('train_cae'))
     INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
     ALIGNMENT(INFER_CAE.out.lloki)
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(slices), settings('integrate'))

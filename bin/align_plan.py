@@ -25,13 +25,14 @@ def main(run: Run, input, output, pairs, reference, task_cells, seed) -> None:
     import pandas as pd
 
     from lloki.alignment import groups, plan
+    from lloki.integration import subset
     from lloki.slices import files, samples
 
     parts = samples.by_sample(input, lambda path: files.read_embedding(path, "X_lloki"))
     members = groups.members(parts, reference)
     found = plan.plan(
         members, pairs, groups.depths(parts),
-        plan.profiles_of({sample: part.obsm["X_lloki"] for sample, part in parts.items()}, seed),
+        subset.profiles_of({sample: part.obsm["X_lloki"] for sample, part in parts.items()}, seed),
     )  # fmt: skip
     sizes = {sample: part.n_obs for sample, part in parts.items()}
     table = pd.DataFrame(found, columns=["fixed", "moving"])

@@ -42,6 +42,11 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
+@click.option("--train-slices", type=click.Choice(["auto", "all"]), default="auto",
+              help="auto: above --train-cells the fewest of each batch that hold all its kinds of "
+              "cells.")  # fmt: skip
+@click.option("--train-cells", type=click.IntRange(2), default=300_000,
+              help="Most cells to train on; of more, some of each slice are drawn.")  # fmt: skip
 @click.option("--cell-type-key", help="Column of obs: pairs only within a type.")
 @click.option("--negatives", type=click.Choice(["random", "hard"]), default="random",
               help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
@@ -66,7 +71,7 @@ def main(
     """
     if negatives == "hard" and not cell_type_key:
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
-    from lloki.integration import cae, training
+    from lloki.integration import cae, subset, training
     from lloki.slices import samples
     from lloki.support.checkpoint import Checkpoint, identity
     from lloki.support.device import choose_device, device_name
@@ -76,7 +81,10 @@ def main(
     rank = training.join_processes(where) if together else 0
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
         columns = ["technology", "panel", *filter(None, [cell_type_key])]
-        data, embedding = samples.read_embeddings(sorted(input), "X_lloki_fp", scratch, columns)
+        inputs, left = (
+            (sorted(input), set()) if adapt_from else _chosen(run, sorted(input), options)
+        )
+        data, embedding = samples.read_embeddings(inputs, "X_lloki_fp", scratch, columns)
         embedder, width = samples.one_embedder(data), embedding.shape[1]
         tokens = [(str(d.obs["technology"].iloc[0]), str(d.obs["panel"].iloc[0]))
                   for d in data.values()]  # fmt: skip
@@ -89,9 +97,15 @@ def main(
             sizes = options["latent_dim"], options["batch_dim"]
             model, batches = cae.new_model(tokens, width, *sizes, options["seed"])
         batch = [batches.index(token) for token in tokens]
+        rows = None
+        if not adapt_from:
+            rows = subset.draw_cells(
+                [d.n_obs for d in data.values()], options["train_cells"], options["seed"]
+            )
         cells, partners = _training_set(
-            run, data, embedding, batch, expression, cell_type_key, negatives, where, options
-        )
+            run, data, embedding, batch, expression, left, rows, cell_type_key, negatives, where,
+            options,
+        )  # fmt: skip
         if adapt_from:
             options["lr"] = options["adapt_lr"]
             cells.anchors = (cells.batch >= known).nonzero()[0]
@@ -109,7 +123,8 @@ def main(
         sys.exit()  # the first process writes
     names = [{"technology": t, "panel": p} for t, p in batches]
     run.report(
-        samples=list(data), cells=len(cells.slice), batches=names, embedder=embedder,
+        samples=list(data), samples_left_out=sorted(left), cells=len(cells.slice),
+        batches=names, embedder=embedder,
         pairs=len(partners.cells) // 2, cells_in_pairs=int((partners.counts() > 0).sum()),
         epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
         losses=trainer.history[-1], batches_known=known, device=device_name(where),
@@ -120,11 +135,47 @@ def main(
         run.write_table(temporary / "history.csv", trainer.history)
 
 
+def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[str]]:
+    """The files of the slices to train on, and the samples of the others."""
+    from lloki.integration import subset
+    from lloki.slices import files, samples
+
+    if options["train_slices"] == "all":
+        return paths, set()
+    cells, seen = {}, {}
+
+    def look(path: str):
+        data, _ = files.read_cells(path, "X_lloki_fp")
+        cells[path] = data.n_obs
+        return data
+
+    found = samples.by_sample(paths, look, ("technology", "panel"))
+    where = dict(zip(found, paths, strict=True))
+    if sum(cells.values()) <= options["train_cells"]:
+        return paths, set()
+    for sample, path in where.items():
+        seen[sample] = samples.some_embeddings(path, "X_lloki_fp", subset.SEEN, options["seed"])
+    tokens = {s: (str(d.obs["technology"].iloc[0]), str(d.obs["panel"].iloc[0]))
+              for s, d in found.items()}  # fmt: skip
+    sizes = {sample: cells[path] for sample, path in where.items()}
+    profiles = subset.profiles_of(seen, options["seed"])
+    chosen = subset.choose_slices(tokens, sizes, profiles, options["train_cells"])
+    run.warn(
+        f"{sum(sizes.values()):,} cells are more than --train-cells: trained on {len(chosen)} of "
+        f"{len(sizes)} slices ({', '.join(chosen)}); --train-slices all takes all"
+    )
+    return [where[sample] for sample in chosen], set(where) - set(chosen)
+
+
 def _training_set(
-    run: Run, data: dict, embedding, batch, expression, cell_type_key, negatives, where,
-    options: dict,
+    run: Run, data: dict, embedding, batch, expression, left: set, rows, cell_type_key, negatives,
+    where, options: dict,
 ) -> tuple:  # fmt: skip
-    """The cells and their partners in other batches, by their genes too where slices are given."""
+    """The cells and their partners in other batches, by their genes too where slices are given.
+
+    left: samples that are not trained on, whose slices are passed over; rows: cells of each slice
+    to train on (None: all).
+    """
     import numpy as np
 
     from lloki.integration import training_set
@@ -133,17 +184,26 @@ def _training_set(
 
     genes = [None] * len(data)
     if options["pair_genes"] and expression:
-        slices = samples.expression_of(expression, data).values()
+        used = [path for path in expression if samples.read_sample(path) not in left]
+        slices = list(samples.expression_of(used, data).values())
+        if rows is not None:
+            slices = [part[picked] for part, picked in zip(slices, rows, strict=True)]
         genes = [Expression.of(part.X, part.var_names) for part in slices]
     elif options["pair_genes"]:
         run.warn("no --slice: pairs are found by the embeddings alone, less surely")
-    labels = None
+    sizes, labels = [d.n_obs for d in data.values()], None
     if cell_type_key:
         columns = [d.obs[cell_type_key].astype(str).to_numpy(str) for d in data.values()]
         labels = np.concatenate(columns)
+    if rows is not None:
+        starts = np.cumsum([0, *sizes[:-1]])
+        picked = np.concatenate([start + r for start, r in zip(starts, rows, strict=True)])
+        embedding, sizes = embedding[picked], [len(r) for r in rows]
+        labels = None if labels is None else labels[picked]
+        run.warn(f"trained on {len(picked):,} of their cells (--train-cells)")
     names = "neighbors", "pair_neighbors", "pair_smoothing", "seed"
     cells, partners = training_set.assemble(
-        embedding, [d.n_obs for d in data.values()], batch, genes, labels,
+        embedding, sizes, batch, genes, labels,
         hard_negatives=negatives == "hard", gpu=where if where.type == "cuda" else None,
         **{name: options[name] for name in names},
     )  # fmt: skip

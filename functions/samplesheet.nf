@@ -15,13 +15,13 @@ def read_samplesheet(sheet, default_reference) {
     def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/assets/schema_input.json").toFile()).items
     def (rows, faults) = sheet_rows(sheet, schema, default_reference)
     faults += rows.collectMany { row -> row_faults(row, schema, sheet, default_reference) }
-    faults += repeated_samples(rows) + repeated_slices(rows)
+    faults += repeated_samples(rows) + repeated_slices(rows) + untrained_batches(rows)
     if (faults) {
         error(fault_list("samplesheet ${sheet}", faults.sort { fault -> fault[0] }.collect { fault -> fault[1] }))
     }
     return rows.collect { row ->
         def read = slice_files(resolve_path(row.input, sheet), row.region ?: null)
-        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized', 'subject', 'align_group', 'z'].collectEntries { name -> [name, row[name] ?: null] }
+        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized', 'subject', 'align_group', 'z', 'train'].collectEntries { name -> [name, row[name] ?: null] }
         [
             [id: row.sample] + meta + [region: read.region, folder: read.folder],
             read.files,
@@ -137,6 +137,13 @@ def repeated_slices(List rows) {
         same.drop(1).collect { row ->
             fault(row._line, 'input', "the same as of line ${same[0]._line}", 'name other regions, fov or cells, or leave one out')
         }
+    }
+}
+
+/** A batch (technology and panel) of which no slice is trained on: its vector would be unknown. */
+def untrained_batches(List rows) {
+    return rows.groupBy { row -> [row.technology, row.panel] }.values().findAll { same -> same.every { row -> row.train == 'false' } }.collect { same ->
+        fault(same[0]._line, 'train', "false in all slices of ${same[0].technology}", 'train on one of them at least')
     }
 }
 

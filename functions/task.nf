@@ -51,6 +51,11 @@ def by_sample(slices) {
         .map { rows -> rows.collect { row -> row[1] } }
 }
 
+/** Of [meta, file], those of slices that the samplesheet does not leave out of the training. */
+def trained_on(slices) {
+    return slices.filter { meta, _file -> meta.train != 'false' }
+}
+
 /** Files of a channel, gathered in the order of their names, so that a rerun sees the same list. */
 def by_name(files) {
     return files.toSortedList { one, other -> one.name <=> other.name }

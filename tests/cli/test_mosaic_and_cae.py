@@ -158,6 +158,36 @@ def test_slices_that_do_not_fit_the_embeddings_are_refused(folder, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["osmfish.slice.h5ad"]
 
 
+def test_of_many_cells_some_slices_train_and_all_are_embedded(folder, tmp_path):
+    """osmFISH in two halves, of which the larger holds all kinds: the smaller one is left out."""
+    shutil.copy(folder / "starmap.fp.h5ad", tmp_path)
+    shutil.copy(folder / "starmap.slice.h5ad", tmp_path)
+    for kind in ("fp", "slice"):
+        whole = ad.read_h5ad(folder / f"osmfish.{kind}.h5ad")
+        small = np.arange(whole.n_obs) % 4 == 0
+        for sample, cells in (("large", ~small), ("small", small)):
+            part = whole[cells].copy()
+            part.obs["sample"] = sample
+            part.write_h5ad(tmp_path / f"{sample}.{kind}.h5ad")
+    samples = ("small", "large", "starmap")
+    inputs = [*embeddings(tmp_path, samples), *expression(tmp_path, samples)]
+    result = call(train_cae, *inputs, "--output", tmp_path / "cae", "--epochs", 1,
+                  "--train-cells", 1800)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "trained on 2 of 3 slices (large, starmap)" in result.stderr
+    assert "trained on 1,800 of their cells" in result.stderr
+    record = json.loads((tmp_path / "cae.json").read_text())
+    assert record["samples"] == ["large", "starmap"] and record["samples_left_out"] == ["small"]
+    assert record["cells"] == 1800 and record["cells_in_pairs"] > 100
+    good(infer_cae, "--input", tmp_path / "small.fp.h5ad", "--model", tmp_path / "cae",
+         "--output", tmp_path / "small.lloki.h5ad")  # fmt: skip
+    assert ad.read_h5ad(tmp_path / "small.lloki.h5ad").obsm["X_lloki"].shape[1] == 128
+    good(train_cae, *inputs, "--output", tmp_path / "all", "--epochs", 1, "--train-slices", "all",
+         "--train-cells", 2400)  # fmt: skip
+    record = json.loads((tmp_path / "all.json").read_text())
+    assert record["samples"] == ["large", "small", "starmap"] and record["cells"] == 2400
+
+
 def test_a_killed_training_resumes_to_the_same_model(folder, tmp_path):
     """All in processes of their own: PyTorch keeps for good what a test set of its threads."""
     options = [*embeddings(folder), *expression(folder), "--epochs", "12"]

@@ -152,16 +152,17 @@ def parser(request):
 
 def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path):
     (tmp_path / "sheet.csv").write_text(
-        "sample,input,technology,organism,spatial_unit_um,region,fov\n"
-        "a,none.h5ad,Xenium,mouse,1,,\n"
-        f"a,{ROOT}/assets/demo/xenium,Xenium,yeast,-1,,\n"
-        f"b,{ROOT}/assets/demo/osmfish.h5ad,,mouse,1,,\n"
-        "c,run,MERSCOPE,mouse,,,\n"
-        "d,run,MERSCOPE,mouse,,region_7,1-3,4\n"
-        "e,run,MERSCOPE,mouse,,region_7,one\n"
-        "f,run,MERSCOPE,mouse,,region_1,\n"
-        "g,run,MERSCOPE,mouse,,region_1,\n"
-        "h,nothing,Xenium,mouse,,,\n"
+        "sample,input,technology,organism,spatial_unit_um,region,fov,train\n"
+        "a,none.h5ad,Xenium,mouse,1,,,\n"
+        f"a,{ROOT}/assets/demo/xenium,Xenium,yeast,-1,,,\n"
+        f"b,{ROOT}/assets/demo/osmfish.h5ad,,mouse,1,,,\n"
+        "c,run,MERSCOPE,mouse,,,,\n"
+        "d,run,MERSCOPE,mouse,,region_7,1-3,,4\n"
+        "e,run,MERSCOPE,mouse,,region_7,one,\n"
+        "f,run,MERSCOPE,mouse,,region_1,,\n"
+        "g,run,MERSCOPE,mouse,,region_1,,\n"
+        "h,nothing,Xenium,mouse,,,,\n"
+        f"i,{ROOT}/assets/demo/starmap.h5ad,STARmap,mouse,,,,false\n"
     )
     for name in ("region_0", "region_1"):
         (tmp_path / "run" / name).mkdir(parents=True)
@@ -176,8 +177,9 @@ def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path
     for words in (
         "none.h5ad", "yeast", "-1", "line 2", "line 3", "line 4", "technology", "sample",
         "line 5, column region: empty, while input is a run of 2 regions; name one of region_0, "
-        "region_1", "line 6: 8 fields", "line 7, column fov: 'one'", "no folder 'region_7'",
+        "region_1", "line 6: 9 fields", "line 7, column fov: 'one'", "no folder 'region_7'",
         "line 9, column input: the same as of line 8", "line 10, column input: the folder holds no",
+        "line 11, column train: false in all slices of STARmap",
     ):  # fmt: skip
         assert words in run.stdout, run.stdout
     assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))

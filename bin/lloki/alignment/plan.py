@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 
 HOWS = ("auto", "all", "star", "order", "alike", "none")
 FEW = 8  # slices of a group up to which all its pairs are tried
 NEXT = 2  # sections before and after, by depth
 ALIKE = 3  # slices most like one
-KINDS, CELLS = 20, 500  # of cells, by which slices are alike; cells of a slice that are looked at
 
 Pair = tuple[str, str]  # (fixed, moving)
 
@@ -30,9 +28,9 @@ def plan(
     """The pairs to align, of each group as `how` says.
 
     groups: samples by group, its reference first; depths: place in a stack, of those that have one;
-    profiles: shares of the kinds of cells (`profiles_of`). auto: all pairs of up to FEW slices;
-    else neighbours in depth where all have one; else each with the reference and with the ALIKE
-    slices most like it.
+    profiles: shares of the kinds of cells (`integration.subset`). auto: all pairs of up to FEW
+    slices; else neighbours in depth where all have one; else each with the reference and with the
+    ALIKE slices most like it.
     """
     found: list[Pair] = []
     for samples in groups.values():
@@ -72,20 +70,6 @@ def _alike(samples: list[str], profiles: Mapping[str, np.ndarray]) -> list[Pair]
     np.fill_diagonal(away, np.inf)
     near = np.argsort(away, axis=1, kind="stable")[:, :ALIKE]
     return [(samples[i], samples[j]) for i, row in enumerate(near) for j in row]
-
-
-def profiles_of(embeddings: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
-    """Shares of KINDS kinds of cells in each slice (k-means on some cells of all); n × p each."""
-    rng = np.random.default_rng(seed)
-    drawn = [np.sort(rng.permutation(len(x))[:CELLS]) for x in embeddings.values()]
-    some = [
-        np.asarray(x[rows], np.float64) for x, rows in zip(embeddings.values(), drawn, strict=True)
-    ]
-    pooled = np.concatenate(some)
-    _, kind = kmeans2(pooled, min(KINDS, len(pooled)), minit="++", rng=rng, missing="warn")
-    parts = np.split(kind, np.cumsum([len(rows) for rows in drawn])[:-1])
-    counts = [np.bincount(part, minlength=KINDS) / len(part) for part in parts]
-    return dict(zip(embeddings, counts, strict=True))
 
 
 def batches(pairs: Sequence[Pair], sizes: Mapping[str, int], most: int) -> list[int]:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import anndata as ad
+import h5py
 import numpy as np
 
-from lloki.slices.files import embedder, embedding_blocks, read_cells, read_expression, sample_name
+from lloki.slices import hdf5
+from lloki.slices.checks import check_embedding
+from lloki.slices.files import (
+    ANNDATA,
+    embedder,
+    embedding_blocks,
+    read_cells,
+    read_expression,
+    sample_name,
+)
 from lloki.support.errors import InputError
 
 WIDTH = {"spatial": "give 2 coordinates a cell in all slices, or 3 in all"}
@@ -75,6 +86,24 @@ def one_embedder(parts: Mapping[str, ad.AnnData]) -> str:
             fact = f"it was embedded by {other}, {first} by {name}"
             raise InputError(sample, fact, "embed all slices by one embedder and model")
     return name
+
+
+def some_embeddings(path: str | Path, key: str, most: int, seed: int = 0) -> np.ndarray:
+    """obsm[key] of `most` cells of a file that `read_cells` read, drawn evenly (n × d float32)."""
+    with h5py.File(path) as file:
+        values = file[f"obsm/{key}"]
+        rows = np.sort(np.random.default_rng(seed).permutation(len(values))[:most])
+        some = np.asarray(values[rows], dtype=np.float32)
+    check_embedding(some, path, key)
+    return some
+
+
+def read_sample(path: str | Path) -> str:
+    """The sample of a file that an earlier stage wrote, of which nothing else is read."""
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
+        if "sample" in file.get("obs", {}):
+            return str(ad.io.read_elem(file["obs/sample"])[0])
+    raise InputError(path, "obs['sample'] is missing", "prepare it with prepare_slice.py first")
 
 
 def read_embeddings(

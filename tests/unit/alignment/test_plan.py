@@ -46,20 +46,6 @@ def test_groups_are_never_compared():
     assert found == [("a", "b"), ("d", "e"), ("d", "f"), ("e", "f")]
 
 
-def test_profiles_tell_slices_of_the_same_kinds_of_cells():
-    rng = np.random.default_rng(0)
-    cells = {
-        "a": rng.normal(0, 1, (900, 5)), "b": rng.normal(0, 1, (300, 5)),
-        "c": rng.normal(6, 1, (20, 5)),
-    }  # fmt: skip
-    found = plan.profiles_of(cells)
-    assert all(abs(share.sum() - 1) < 1e-9 for share in found.values())
-    away = {s: np.abs(found["a"] - found[s]).sum() for s in "bc"}
-    assert away["b"] < 0.5 and away["c"] > 1.9
-    again = plan.profiles_of(cells)
-    assert all((again[s] == found[s]).all() for s in cells)
-
-
 def test_tasks_hold_pairs_up_to_a_number_of_cells():
     sizes = {"a": 10, "b": 20, "c": 100}
     found = [("a", "b"), ("a", "b"), ("a", "c"), ("b", "c")]
