@@ -199,12 +199,12 @@ def known_score(case, found) -> dict:
 
 def unknown_score(case, found) -> dict:
     from lloki.alignment import baselines
-    from lloki.scores import metrics
+    from lloki.slices.labels import known_labels
 
     fixed, scored = case["fixed"][1], {}
     for key, name in zip(case["keys"], ("label_match", "layer_match"), strict=True):
         there = all(key in part.obs for part in case["cells"])
-        labels = [metrics.known_labels(part.obs[key]) for part in case["cells"]] if there else None
+        labels = [known_labels(part.obs[key]) for part in case["cells"]] if there else None
         one = baselines.scores(found, fixed, case["expression"], labels)
         scored |= {"pearson": one["pearson"], "pearson_raw": one["pearson_raw"]}
         if there:

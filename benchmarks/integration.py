@@ -118,11 +118,11 @@ def before(cells):
 
 def labels_of(cells, key, ignored):
     """The label of each cell of a slice, None where it has none."""
-    from lloki.scores import metrics
+    from lloki.slices.labels import known_labels
 
     if key not in cells.obs:
         return np.full(cells.n_obs, None, dtype=object)
-    return metrics.known_labels(cells.obs[key], (ignored,))
+    return known_labels(cells.obs[key], (ignored,))
 
 
 def score_alone(cells, label_key, ignored):

@@ -4,6 +4,8 @@ Which wing may import which is for `make lint` (pyproject.toml, importlinter).
 """
 
 import ast
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,22 @@ def test_no_file_uses_what_is_private_to_another(path):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             lent = node.value.id in modules and node.attr.startswith("_")
             assert not lent or node.attr.startswith("__"), f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_name_what_the_library_has(path):
+    """They are run by hand, so nothing else says that what they call has moved."""
+    modules = {}
+    for node in ast.walk(tree(path)):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("lloki"):
+            continue
+        for alias in node.names:
+            whole = importlib.import_module(node.module)
+            if not hasattr(whole, alias.name):
+                importlib.import_module(f"{node.module}.{alias.name}")
+            if inspect.ismodule(found := getattr(whole, alias.name)):
+                modules[alias.asname or alias.name] = found
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = modules.get(node.value.id)
+            assert owner is None or hasattr(owner, node.attr), f"{node.value.id}.{node.attr}"
