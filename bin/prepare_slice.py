@@ -57,8 +57,10 @@ def main(
     min_counts, label_key, subject, align_group, z, record_fault,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
+    from pandas.api.types import is_numeric_dtype
+
     from lloki.slices import chosen, detect, evidence, files
-    from lloki.slices.labels import unlabelled
+    from lloki.slices.labels import as_text, unlabelled
 
     run.report(sample=sample)
     if ":" in sample or "/" in sample:
@@ -86,7 +88,10 @@ def main(
     for key in label_key:
         if key not in data.obs:
             run.warn(f"{sample} has no column {key!r} ({columns}): its cells count as not labelled")
-        elif words := unlabelled(data.obs[key]):
+            continue
+        if is_numeric_dtype(data.obs[key]):  # 1 here and 1.0 there are one label
+            data.obs[key] = as_text(data.obs[key]).astype("category")
+        if words := unlabelled(data.obs[key]):
             listed = ", ".join(f"{count} {word!r}" for word, count in words.items())
             run.warn(f"{sample}: these of {key!r} count as not labelled: {listed}")
     unused = [name for name, given in (("--min-counts", min_counts),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lloki.slices.cosmx import CELL_ID
-from lloki.slices.files import as_text
+from lloki.slices.labels import as_text
 from lloki.support.names import plain_names
 
 MADE = "lloki_"  # columns that the run made

@@ -15,9 +15,14 @@ import anndata as ad
 import pandas as pd
 
 from lloki.slices import fields
+from lloki.slices.labels import as_text
 from lloki.support.errors import InputError
 
 EXACT = 2**53  # float64 holds whole numbers below this
+IDS = {  # names of the column that names cells, in small letters
+    "cell_id", "cellid", "cell_ids", "cell", "cells", "cell_name", "barcode", "barcodes",
+    "entityid", "id",
+}  # fmt: skip
 
 
 def choose(
@@ -26,33 +31,63 @@ def choose(
     """The cells of a slice that a table names, its other columns in their obs, and warnings.
 
     The table is CSV or TSV (also `;` between, also gzipped); lines that begin with # do not count.
-    Its names are those of obs['cell_id'], else of the cells. A first line that names no cell is a
-    header; without one a table has names alone. Columns of text, and those of `labels`, become
-    categories, NaN where a value is missing; numbers stay numbers, where float64 holds them. A
-    column that obs has already comes as `<name>_given`. InputError where the table cannot be read,
-    names no cell of the slice, or says two things of one.
+    Its names are those of obs['cell_id'], else of the cells, in the column of such a name (IDS), or
+    else in the first column. A first line that names no cell is a header; without one a table has
+    names alone. Columns of text, and those of `labels`, become categories, NaN where a value is
+    missing; numbers stay numbers, where float64 holds them. A column that obs has already comes as
+    `<name>_given`. InputError where the table cannot be read, names no cell of the slice, says two
+    things of one, or counts its rows where it should name cells.
     """
-    rows = _rows(path)
-    names = [row[0] for row in rows]
-    own = pd.Index(data.obs["cell_id"].astype(str)) if "cell_id" in data.obs else data.obs_names
-    ids = own if own.is_unique and own.isin(names).any() else data.obs_names
-    header = rows.pop(0) if names[0] not in ids and len(rows) > 1 else None
-    wide = max(map(len, rows)) > 1
-    names = pd.Index([row[0] for row in rows])
+    rows, warnings = _rows(path), []
+    header, column, ids = _names(rows, data, path)
+    if header is not None:
+        rows = rows[1:]
+        if len(header) > 1 and header[column] and header[column].casefold() not in IDS:
+            warnings.append(f"{path}: the line {','.join(header)[:60]!r} is taken for its header")
+    rows = [row for row in rows if len(row) > column and row[column]]
+    names = pd.Index([row[column] for row in rows])
     there = ids.isin(names)
     if not there.any():
-        fact = f"none of its {len(names)} cells is in the slice ({names[0]!r}, not {ids[0]!r})"
+        first = f"{names[0]!r}, not {ids[0]!r}" if len(names) else "it names none"
+        fact = f"none of its {len(names)} cells is in the slice ({first})"
         raise InputError(path, fact, "name cells as the instrument does")
-    warnings = []
     if lost := len(names.unique().difference(ids)):
         warnings.append(f"{lost} of the cells that {path} names are not there")
     chosen = data[there].copy()
-    if header is None and wide:
+    if header is None and max(map(len, rows)) > 1:
         warnings.append(f"{path} has no header: only the names of its cells are taken")
-    elif wide or len(header or ()) > 1:
-        table = _columns(header, rows, path, labels).reindex(ids[there])
+    elif header is not None and len(header) > 1:
+        table = _columns(header, rows, column, path, labels).reindex(ids[there])
         warnings += _join(chosen.obs, table, path)
     return chosen, warnings
+
+
+def _names(rows: list[list[str]], data: ad.AnnData, path) -> tuple[list[str] | None, int, pd.Index]:
+    """The header (None: there is none), the column of the cells' names, and the slice's own."""
+    known = [data.obs_names]
+    if "cell_id" in data.obs:
+        own = pd.Index(as_text(data.obs["cell_id"]))
+        known = [own, *known] if own.is_unique else known
+    first = rows[0]
+    everywhere = set().union(*map(set, known))
+    header = first if len(rows) > 1 and (not first[0] or first[0] not in everywhere) else None
+    if header is not None and len(rows[1]) == len(header) + 1:
+        header = ["", *header]  # R leaves out the name of the first
+    order = [0]
+    if header is not None:
+        named = [i for i, name in enumerate(header) if name.casefold() in IDS]
+        order = list(dict.fromkeys([*named, *range(len(header))]))
+    body = rows if header is None else rows[1:]
+    found = [
+        (sum(len(row) > i and row[i] in cells for row in body), i, ids)
+        for ids, cells in ((ids, set(ids)) for ids in known) for i in order
+    ]  # fmt: skip
+    hits, column, ids = max(found, key=lambda one: one[0])
+    counted = [row[0] for row in body] == [str(i) for i in range(len(body))]
+    if header is not None and column == 0 and not header[0] and counted and hits < len(body):
+        fact = "its first column has no name and counts the rows"
+        raise InputError(path, fact, "name the cells in a column cell_id")
+    return header, column, ids
 
 
 def _rows(path: str | Path) -> list[list[str]]:
@@ -61,7 +96,7 @@ def _rows(path: str | Path) -> list[list[str]]:
         content = file.read()
     try:
         lines = re.split(r"\r\n|\r|\n", content.decode("utf-8-sig"))
-        lines = [line for line in lines if line.strip() and not line.startswith("#")]
+        lines = [line for line in lines if line.strip() and not line.lstrip('"').startswith("#")]
         first = next((line for line in lines[:2] if re.search("[\t,;]", line)), "")
         between = max("\t,;", key=first.count)
         found = [
@@ -72,16 +107,14 @@ def _rows(path: str | Path) -> list[list[str]]:
         raise fields.unreadable(path, error, "give CSV") from None
     if b"\0" in content:
         raise fields.unreadable(path, "it is no text", "give CSV")
-    found = [row for row in found if row and row[0]]
-    if not found:
+    found = [row for row in found if any(row)]
+    if not any(row[0] for row in found):
         raise InputError(path, "it names no cells", "cell names come first")
     return found
 
 
-def _columns(header: list[str], rows: list[list[str]], path, labels) -> pd.DataFrame:
-    """Columns that have a name, but for the first, by the cells' names: categories or numbers."""
-    width = len(rows[0])
-    header = [""] * (len(header) == width - 1) + header  # R leaves out the name of the first
+def _columns(header: list[str], rows: list[list[str]], column: int, path, labels) -> pd.DataFrame:
+    """Columns that have a name, but for that of the cells: categories or numbers, by cell."""
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
             fact = f"row {number} has {len(row)} fields, the header {len(header)}"
@@ -89,9 +122,9 @@ def _columns(header: list[str], rows: list[list[str]], path, labels) -> pd.DataF
     repeated = [name for i, name in enumerate(header) if name and name in header[:i]]
     if repeated:
         raise InputError(path, f"column {repeated[0]!r} is there twice", "leave one")
-    kept = [i for i, name in enumerate(header) if name and i]
-    table = pd.DataFrame(rows)[[0, *kept]].drop_duplicates()
-    names = table.pop(0)
+    kept = [i for i, name in enumerate(header) if name and i != column]
+    table = pd.DataFrame(rows)[[column, *kept]].drop_duplicates()
+    names = table.pop(column)
     if names.duplicated().any():
         fact = f"it says two things of cell {names[names.duplicated()].iloc[0]!r}"
         raise InputError(path, fact, "leave one row a cell")

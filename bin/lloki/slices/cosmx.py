@@ -258,12 +258,17 @@ def _pixel(
 
 
 def _pixel_of_positions(path: Path) -> float | None:
-    """The median of µm/px in x and y over the fields of view; None: the file has not both."""
+    """µm/px by how far fields of view lie apart in mm and in pixels; None: the file has not both.
+
+    By their differences, since the two may count from different places; of one field alone there
+    are none.
+    """
     names = [name.casefold() for name in read_header(path)[0]]
     wanted = [f"{axis}_global_{unit}" for unit in ("mm", "px") for axis in "xy"]
     if not set(wanted) <= set(names):
         return None
     table = read_columns(path, {}, {name: names.index(name) for name in wanted})
-    mm, px = (table[wanted[i : i + 2]].to_numpy().ravel() for i in (0, 2))
-    far = np.isfinite(mm) & (np.abs(px) > 1000)
-    return float(np.median(1000 * np.abs(mm[far] / px[far]))) if far.any() else None
+    mm, px = (table[wanted[i : i + 2]].to_numpy() for i in (0, 2))
+    mm, px = (np.abs(np.diff(np.vstack([values, values[:1]]), axis=0)) for values in (mm, px))
+    far = np.isfinite(mm) & (px > 1000)
+    return float(np.median(1000 * mm[far] / px[far])) if far.any() else None

@@ -66,6 +66,8 @@ def read(
     if not path.exists():
         raise InputError(path, "no such file or folder", "check the path")
     if region and form != "spatialdata" and path.is_dir() and not stores.store_format(path):
+        if detect(path) and not (path / region).is_dir():
+            raise InputError(path, f"{detect(path)[0]} has no regions", "leave region empty")
         path, region = _within(path, region), None
     found = detect(path)
     if not found and (regions := _regions(path)):

@@ -23,6 +23,7 @@ from lloki.support.errors import InputError
 CELLS = 2000  # of a matrix, that are looked at
 SAME = 0.01  # spread of the cells' sums (relative) up to which they are one number
 FEW = 20  # cells: of fewer, equal sums say nothing
+MOST = 0.9  # share of cells from which all are meant
 MANY = 0.9  # share of different values in a cell, from which they are not made of small counts
 LOGGED = 20.0  # log1p of more counts than a cell has
 WHOLE = 0.2  # share of whole numbers from which values are no logarithms
@@ -64,6 +65,8 @@ def of(matrix: sp.csr_matrix) -> Evidence:
         return Evidence("logged", why)
     if spread <= SAME:
         return Evidence("linear", f"every cell adds up to {_short(total)}")
+    if _multiples(some) > MOST:
+        return Evidence("linear", "in each cell all values are multiples of its smallest")
     whole = float((values == np.rint(values)).mean())
     if high <= LOGGED and whole < WHOLE and _varied(some) < MANY:
         return Evidence("logged", f"values up to {high:.3g}, equal ones within cells")
@@ -93,6 +96,24 @@ def _sums(matrix: sp.csr_matrix) -> tuple[float, float]:
     sums = np.asarray(matrix.sum(axis=1)).ravel()
     mean = float(sums.mean()) if len(sums) else 0.0
     return mean, float(sums.std() / mean) if len(sums) > 1 and mean else np.inf
+
+
+def _multiples(matrix: sp.csr_matrix) -> float:
+    """Share of cells whose values are whole multiples of their smallest, which differs by cell."""
+    if not matrix.nnz or _whole(matrix.data / matrix.data.min()):  # one number for all cells
+        return 0.0
+    found = []
+    for row in np.split(matrix.data, matrix.indptr[1:-1]):
+        times = row / row.min() if len(row) >= 5 else row
+        if len(row) >= 5 and times.max() > 1.5:
+            found.append(_whole(times))
+    return float(np.mean(found)) if len(found) >= FEW else 0.0
+
+
+def _whole(values: np.ndarray) -> bool:
+    """Whether values are whole numbers but for rounding; of large ones that cannot be said."""
+    small = values[values < 20]
+    return bool((np.abs(small - np.rint(small)) < 0.02).all())
 
 
 def _varied(matrix: sp.csr_matrix) -> float:
@@ -132,6 +153,10 @@ def find_counts(
         remedy = "give raw counts, or --normalized if they are log-normalised already"
     else:
         remedy = "give raw counts"
+    others = [f"layers[{str(name)!r}]" for name in data.layers if name is not None]
+    others = [name for name in others if name not in seen]
+    if others and layer is None:
+        remedy += f"; or name the layer that has them (counts_layer): there are {', '.join(others)}"
     raise InputError(where, f"no raw counts: {told}", remedy)
 
 
@@ -251,7 +276,9 @@ def sift(
     `keep_controls`. What was chosen and what is doubted is in the facts and warnings.
     """
     data, warnings = source.data, list(source.warnings)
-    layer = layer if source.format in OPEN else None  # an instrument's files have none
+    if layer and source.format not in OPEN:  # one for all slices may be meant
+        warnings.append(f"counts_layer {layer!r} says nothing about files of {source.format}")
+        layer = None
     if normalized:
         matrix, var, place = find_normalised(data, where, layer)
     else:

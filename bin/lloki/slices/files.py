@@ -23,6 +23,7 @@ from lloki.slices.checks import (
     totals,
 )
 from lloki.slices.genes import match_keys
+from lloki.slices.labels import as_text
 from lloki.slices.symbols import by_symbol
 from lloki.support.errors import InputError
 
@@ -102,16 +103,6 @@ NORMALISE = {"median": log_normalise, "maximum": scale_to_one}
 NORMALISATION = {"median": "median total, log1p", "maximum": "divided by the maximum"}
 
 
-def as_text(column: pd.Series) -> pd.Series:
-    """A column's values as text, missing ones missing; whole numbers without a point."""
-
-    def word(value: object) -> str:
-        is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-        return str(int(value)) if is_whole else str(value)
-
-    return column.astype(object).map(word, na_action="ignore").astype(object)
-
-
 def panel_name(technology: str, genes: object) -> str:
     """The default name of a panel: the technology and a hash of its genes, whatever their order."""
     text = "\n".join(sorted(match_keys(genes)))
@@ -163,7 +154,10 @@ def prepare(
         if value is None:
             continue
         if column in obs and (obs[column].astype(str) != str(value)).any():
-            obs[f"{column}_given"] = obs[column]  # the user's own column of this name
+            kept = f"{column}_given"  # the user's own column of this name
+            while kept in obs:
+                kept += "_given"
+            obs[kept] = obs[column]
         obs[column] = value if isinstance(value, float) else pd.Categorical([value] * len(obs))
     prepared = ad.AnnData(
         matrix if normalized else NORMALISE[scaling](matrix),

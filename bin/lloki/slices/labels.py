@@ -11,9 +11,19 @@ UNLABELLED = {  # in small letters
 }  # fmt: skip
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """A column's values as text, missing ones missing; whole numbers without a point."""
+
+    def word(value: object) -> str:
+        is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        return str(int(value)) if is_whole else str(value)
+
+    return column.astype(object).map(word, na_action="ignore").astype(object)
+
+
 def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray:
     """Labels as text (n, object), None where one is missing, of UNLABELLED, or of `ignored`."""
-    words = values.astype(str).str.strip().astype(object)
+    words = as_text(values).astype(str).str.strip().astype(object)
     known = values.notna() & ~words.str.casefold().isin(UNLABELLED) & ~words.isin(ignored)
     return words.where(known, None).to_numpy(object)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -30,7 +32,9 @@ def find_places(data: ad.AnnData, where: object) -> tuple[object, str]:
             return _by_name(data.obsm[key], where, key), f"obsm[{key!r}]"
     for axes in AXES:
         if all(name in data.obs for name in axes):
-            return data.obs[list(axes)].to_numpy(), f"obs {axes[0]}, {axes[1]}"
+            depth = re.sub("[xX]", lambda x: "z" if x[0] == "x" else "Z", axes[0], count=1)
+            named = [*axes, *([depth] if depth in data.obs else [])]
+            return data.obs[named].to_numpy(), f"obs {', '.join(named)}"
     have = ", ".join([*data.obsm, *map(str, data.obs.columns)][:12]) or "nothing"
     fact = f"obsm['spatial'] is missing, and no coordinates are elsewhere (it has: {have})"
     raise InputError(where, fact, "put the cells' coordinates there")
@@ -44,7 +48,7 @@ def _by_name(values: object, where: object, key: str) -> object:
     axes = [lower[axis] for axis in "xyz" if axis in lower]
     if {"x", "y"} <= set(lower):
         return values[axes].to_numpy()
-    if values.shape[1] in (2, 3):
+    if values.shape[1] in (2, 3) and not any(name.startswith(("row", "y")) for name in lower):
         return values.to_numpy()
     names = ", ".join(map(str, values.columns))
     raise InputError(where, f"obsm[{key!r}] has the columns {names}", "name them x, y (and z)")

@@ -72,6 +72,10 @@ def read_files(
         kinds = ", ".join(controls) or "none"
         raise InputError(matrix, f"it holds no gene, only {kinds}", "give a bundle of RNA")
     warnings: list[str] = []
+    names = pd.Index(barcodes)
+    if not names.is_unique:
+        fact = f"cell {names[names.duplicated()][0]!r} is there twice"
+        raise InputError(matrix, fact, COPY_AGAIN)
     table = _read_cells(cells)
     lacking = pd.Index(barcodes).difference(table.index, sort=False)
     if len(lacking):
@@ -81,6 +85,10 @@ def read_files(
     if surplus:
         warnings.append(f"{surplus} rows of {cells.name} are of no cell in {matrix.name}: left out")
     table = table.loc[barcodes]
+    nowhere = table[["x_centroid", "y_centroid"]].isna().any(axis=1)
+    if nowhere.any():
+        fact = f"cell {table.index[nowhere][0]!r} has no x_centroid or y_centroid"
+        raise InputError(cells, f"{fact} ({nowhere.sum()} have none)", COPY_AGAIN)
     obs = pd.DataFrame({"cell_id": barcodes}, index=pd.Index(barcodes))
     for name, ours in COLUMNS.items():
         if name in table:

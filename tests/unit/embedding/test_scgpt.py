@@ -282,6 +282,7 @@ def test_long_cells_keep_cls_and_a_fair_choice_of_their_genes():
     np.testing.assert_array_equal(chosen.bins[:, 1:].numpy(), expected[kept])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(2, 300), min_size=1, max_size=200),
     st.integers(1, 4000),

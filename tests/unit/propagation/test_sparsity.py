@@ -70,6 +70,7 @@ def test_targets_are_monotone_and_equal_for_equal_cells(source, reference):
     assert moved.max() <= reference.max()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20_000), st.data())
 def test_max_nonzero_of_a_reachable_sparsity_is_exact(total, data):
     held = data.draw(st.integers(0, total))
@@ -77,6 +78,7 @@ def test_max_nonzero_of_a_reachable_sparsity_is_exact(total, data):
     assert sparsity.max_nonzero(target, total).tolist() == [held]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), st.integers(0, 1000))
 def test_max_nonzero_rounds_up(total, share):
     exact = (1 - Fraction(share, 1000)) * total

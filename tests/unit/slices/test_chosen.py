@@ -113,7 +113,7 @@ def test_cells_go_by_their_own_names_where_the_slice_has_no_ids(data, choose):
         (b"cell_id,group\nd,\xe9\n", "not a readable table"),
         ("cell_id,_index\nd,a\n", "'_index' cannot be kept"),
         ("cell_id,..\nd,a\n", "cannot be kept"),
-        ("cell_id,group\nsample:d,a\n", r"none of its 1 cells .*'sample:d', not 'cell0'"),
+        ("cell_id,group\nsample:d,a\n", r"none of its 1 cells .*'sample:d', not '23170"),
         ("#\n", "names no cells"),
         (gzip.compress(b"cell_id,group\nd,a\n" * 99)[:-9], "not a readable table"),
     ],
@@ -121,3 +121,37 @@ def test_cells_go_by_their_own_names_where_the_slice_has_no_ids(data, choose):
 def test_what_is_wrong_with_a_table_is_said(choose, text, words):
     with pytest.raises(InputError, match=words):
         choose(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",group\nd,x\n2317032900022100080,y\n",  # pandas
+        '"","group"\n"d","x"\n"2317032900022100080","y"\n',  # R
+        "index,cell_id,group\n0,d,x\n1,2317032900022100080,y\n",
+        ",cell_id,group\n0,d,x\n1,2317032900022100080,y\n",
+        "n,who,group\n1,d,x\n2,2317032900022100080,y\n",
+        '"#Selection: A"\n#more\ncell_id,group\nd,x\n2317032900022100080,y\n',
+    ],
+)
+def test_names_of_cells_are_found_whatever_stands_before_them(choose, text):
+    cells, said = choose(text)
+    assert dict(zip(cells.obs["cell_id"], cells.obs["group"], strict=True)) == {
+        "2317032900022100080": "y", "d": "x"
+    }  # fmt: skip
+    assert all("is taken for its header" in line for line in said)
+
+
+def test_row_numbers_are_no_names_of_cells(data, tmp_path):
+    data.obs["cell_id"] = [1.0, 2.0, 3.0, 4.0]  # as text: 1, 2, 3, 4
+    (tmp_path / "a.csv").write_text(",g\n0,w\n1,x\n2,y\n3,z\n")
+    with pytest.raises(InputError, match="has no name and counts the rows; name the cells in"):
+        chosen.choose(data, tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("index,cell_id,g\n0,1,w\n1,2,x\n2,3,y\n3,4,z\n")
+    cells, _ = chosen.choose(data, tmp_path / "b.csv")
+    assert cells.obs["g"].tolist() == ["w", "x", "y", "z"]
+
+
+def test_a_first_line_of_no_cell_is_said_to_be_the_header(choose):
+    _, said = choose("zzz,Foo\nd,x\n")
+    assert "'zzz,Foo' is taken for its header" in said[0]

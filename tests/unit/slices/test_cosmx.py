@@ -113,7 +113,8 @@ def test_ids_that_are_no_ids_are_not_taken(tmp_path):
     [
         (None, 4256, 0.12028, "usual", True),
         (None, 4257, 0.18, "4256", False),
-        ({"x_global_mm": 9}, 5000, 0.12, "fov_positions", False),  # of y; the ones of x are odd
+        ({"x_global_mm": 9}, 5000, 0.18, "4256", True),  # one field far off in mm alone
+        ({"x_global_mm": 8, "x_global_px": 20_000}, 5000, 0.12, "fov_positions", False),
         ({"x_global_px": 900, "y_global_px": -900}, 4000, 0.12028, "usual", True),
         ({"x_global_mm": 60, "y_global_mm": 60}, 5000, 0.18, "4256", True),
         ({"x_global_mm": np.nan, "y_global_mm": np.nan}, 5000, 0.18, "4256", False),
@@ -126,6 +127,8 @@ def test_micrometres_in_a_pixel(positions, local, unit, source, warned, tmp_path
         told = told.drop(columns=["x_global_mm", "y_global_mm"])
     elif positions.get("x_global_mm") == 9:
         told = told.assign(x_global_mm=[0, 0.6, 9])
+    elif positions.get("x_global_mm") == 8:  # mm and pixels that count from other places
+        told = told.assign(**{name: told[name] + more for name, more in positions.items()})
     else:
         told = told.assign(**positions)
     found = cosmx.read(write(tmp_path, counts, metadata, told))

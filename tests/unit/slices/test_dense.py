@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.slices import dense, fields
@@ -137,6 +137,7 @@ def test_a_check_ends_the_reading(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error")
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -307,3 +307,13 @@ def test_symbols_that_come_twice_are_added_up(tmp_path):
     assert "1 of a name again added up" in found.uns["lloki_reference"]["genes"]
     expected = files.log_normalise(sp.csr_matrix(np.array([[5, 2], [8, 0]], dtype=np.float32)))
     np.testing.assert_allclose(found.X.toarray(), expected.toarray())
+
+
+def test_counts_divided_by_a_number_of_each_cell_were_never_logged():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(0.4, (60, 80)) + (rng.random((60, 80)) < 0.1)
+    per_volume = sp.csr_matrix((counts / rng.uniform(80, 900, (60, 1))).astype(np.float32))
+    found = evidence.of(per_volume)
+    assert found.kind == "linear" and "multiples of its smallest" in found.why
+    assert evidence.of(sp.csr_matrix(counts * 0.5)).kind != "linear"  # one number for all
+    assert evidence.of(sp.csr_matrix(np.log1p(per_volume.toarray() * 500))).kind != "linear"

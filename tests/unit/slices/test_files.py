@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -35,6 +35,7 @@ def prepare(data, **more) -> ad.AnnData:
     return files.prepare(data, "in.h5ad", sample="s", technology="T", **more)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_normalisation_gives_every_cell_the_median_total(counts):
     counts[:, 0] += 1
@@ -47,6 +48,7 @@ def test_normalisation_gives_every_cell_the_median_total(counts):
     assert normalised.dtype == np.float32 and sp.isspmatrix_csr(normalised)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_preparation_drops_empty_cells_and_nothing_else(counts):
     data = slice_(counts)
@@ -64,6 +66,7 @@ def test_preparation_drops_empty_cells_and_nothing_else(counts):
     assert (notes["cells_read"], notes["cells_dropped"]) == (6, int((~filled).sum()))
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_form_of_the_matrix_makes_no_difference(counts):
     counts[:, 0] += 1

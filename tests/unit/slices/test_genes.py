@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.slices import genes
@@ -34,6 +34,7 @@ def test_a_renamed_symbol_is_final_and_not_itself():
         assert new not in genes.RENAMED
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdABCD"), max_size=8), st.lists(st.sampled_from("abcdABCD")))
 def test_shared_genes_against_a_plain_search(first, second):
     left, right = genes.shared(first, second)

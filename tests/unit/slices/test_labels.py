@@ -23,3 +23,9 @@ def test_they_are_counted_by_word(dtype):
     values = pd.Series(["Neuron", "NA", None, "unknown", "NA"], dtype=dtype)
     assert labels.unlabelled(values) == {"NA": 2, "unknown": 1}
     assert labels.unlabelled(pd.Series(["Neuron", None], dtype=dtype)) == {}
+
+
+def test_numbers_are_the_same_labels_whether_some_are_missing_or_not():
+    whole, holed = pd.Series([0, 1, 1]), pd.Series([0.0, np.nan, 1.0])
+    assert labels.known_labels(whole).tolist() == ["0", "1", "1"]
+    assert labels.known_labels(holed).tolist() == ["0", None, "1"]

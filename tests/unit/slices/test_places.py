@@ -1,9 +1,12 @@
 """Where cells are, and what is odd about it; how places are found is in test_evidence."""
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 
 from lloki.slices import places
+from lloki.support.errors import InputError
 
 
 def test_doubtful_places_are_warned_of_with_the_remedy():
@@ -24,3 +27,12 @@ def test_fields_of_view_on_one_another_are_told_without_a_column_of_them(step):
     assert places.doubts_of_places(cells) == []
     (said,) = places.doubts_of_places(np.mod(cells, 30 * step))
     assert "on one another" in said and "whole slide" in said
+
+
+def test_a_third_column_of_obs_and_a_table_of_rows_are_seen():
+    obs = pd.DataFrame({"x": [1.0, 2.0], "y": [3.0, 4.0], "z": [5.0, 6.0]}, index=["a", "b"])
+    found, where = places.find_places(ad.AnnData(obs=obs), "f")
+    assert found.tolist() == [[1, 3, 5], [2, 4, 6]] and where == "obs x, y, z"
+    table = pd.DataFrame({"row": [1.0, 2.0], "col": [3.0, 4.0]}, index=["a", "b"])
+    with pytest.raises(InputError, match="has the columns row, col; name them x, y"):
+        places.find_places(ad.AnnData(obs=obs[[]], obsm={"spatial": table}), "f")

@@ -219,3 +219,16 @@ def test_real_folders_hold_what_is_expected(matrix):
         assert source.data.X.sum() == known["gene_counts"], name
         assert source.data.obs_names[0] == known["first"], name
         np.testing.assert_allclose(source.data.obsm["spatial"][0], known["first_um"])
+
+
+def test_a_cell_twice_or_without_a_place_is_a_fault(bundle):
+    folder, values, ids = bundle
+    cells = pd.read_csv(folder / "cells.csv.gz", dtype={"cell_id": str})
+    cells.assign(x_centroid=cells["x_centroid"].where(cells["cell_id"] != ids[3])).to_csv(
+        folder / "cells.csv.gz", index=False
+    )
+    with pytest.raises(InputError, match=rf"{ids[3]}' has no x_centroid .* \(1 have none\)"):
+        xenium.read(folder)
+    write_h5(folder / "cell_feature_matrix.h5", values, [ids[0], *ids[:-1]])
+    with pytest.raises(InputError, match=f"cell '{ids[0]}' is there twice"):
+        xenium.read(folder)
