@@ -39,7 +39,7 @@ def main(run: Run, input, reference, output, min_shared_genes, reference_genes, 
     taken = atlas.uns.get("lloki_reference", {"values": "as a stage wrote it", "genes": ""})
     doubtful = (
         "never logged", "parts of counts", "taken for logarithms", "added up", "not Ensembl id",
-        "without the genome", "before R",
+        "without the genome", "before R", "no genes",
     )  # fmt: skip
     if any(word in taken["values"] + taken["genes"] for word in doubtful):
         run.warn(f"{reference}: taken are {taken['values']}, genes {taken['genes']}")

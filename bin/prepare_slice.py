@@ -68,6 +68,8 @@ def main(
     for option, value in (("--sample", sample), ("--technology", technology)):
         if not value.strip():
             raise InputError(option, "it is empty", "give a name")
+    if z is not None and not abs(z) < float("inf"):
+        raise InputError("--z", f"{z} is no number", "give the order or depth of the slice")
     if spatial_unit_um is not None and not 0 < spatial_unit_um < float("inf"):
         raise InputError("--spatial-unit-um", f"{spatial_unit_um} is no positive number", "mend it")
     source = detect.read(

@@ -15,14 +15,11 @@ import anndata as ad
 import pandas as pd
 
 from lloki.slices import fields
+from lloki.slices.dense import IDS
 from lloki.slices.labels import as_text
 from lloki.support.errors import InputError
 
 EXACT = 2**53  # float64 holds whole numbers below this
-IDS = {  # names of the column that names cells, in small letters
-    "cell_id", "cellid", "cell_ids", "cell", "cells", "cell_name", "barcode", "barcodes",
-    "entityid", "id",
-}  # fmt: skip
 
 
 def choose(

@@ -44,6 +44,28 @@ def read_header(path: str | Path) -> tuple[list[str], str]:
         return fields.head(file, path)[:2]
 
 
+IDS = {  # names of a column that names cells, in small letters
+    "cell_id", "cellid", "cell_ids", "cell", "cells", "cell_name", "barcode", "barcodes",
+    "entityid", "id",
+}  # fmt: skip
+
+
+def check_names_of_cells(names: Sequence[str], first: Sequence[str], where: object) -> None:
+    """InputError where a table was written again with the numbers of its rows first.
+
+    names: of its columns; first: the values of the first column. Its cells would be joined by these
+    numbers with others'.
+    """
+    if names[0].strip().lower() not in ("", "index"):
+        return
+    others = [name for name in names[1:] if name.lower() in IDS or name.startswith("Unnamed:")]
+    count = len(first)
+    for start in (0, 1):
+        if others and list(first) == [str(i) for i in range(start, count + start)]:
+            fact = f"its first column counts the rows, and {others[0]!r} names the cells"
+            raise InputError(where, fact, "leave the first column out")
+
+
 def read_dense(
     path: str | Path,
     ids: Sequence[int | str] = (0,),

@@ -22,6 +22,7 @@ from lloki.slices.checks import (
     check_sparse,
     totals,
 )
+from lloki.slices.controls import split_controls
 from lloki.slices.genes import match_keys
 from lloki.slices.labels import as_text
 from lloki.slices.symbols import by_symbol
@@ -191,7 +192,14 @@ def read_reference(path: str | Path) -> ad.AnnData:
     if "prepare_slice" not in data.uns.get("lloki", {}):
         matrix, var, taken = evidence.reference_values(data, path)
         counted = taken.startswith(("raw counts", "parts of counts"))
+        genes, others = split_controls(var)
+        if not genes.any():
+            raise InputError(path, "it holds no gene", "give a reference of RNA")
+        matrix, var = matrix[:, np.flatnonzero(genes)], var[genes]
         var, matrix, renamed = by_symbol(var, matrix, logged=not counted)
+        if others:
+            listed = ", ".join(f"{len(columns)} {kind}" for kind, columns in others.items())
+            renamed = f"{renamed}; left out are {listed}, which are no genes"
         data = ad.AnnData(matrix, obs=data.obs, var=pd.DataFrame(index=var))
         data.uns["lloki_reference"] = {"values": taken, "genes": renamed}
     data.X = check_matrix(data.X, path)

@@ -60,9 +60,12 @@ def doubts(
                 f"{reference['genes']} of {reference['reference']} ({_names(record)} against "
                 f"{_names(reference)}): are both of one species, and named by symbols?"
             )
-    for (one, other), number in shared_genes(whole).items():
-        if not number:
-            found.append(f"{one} and {other} share no gene: they meet in the embedding alone")
+    apart = [f"{a} and {b}" for (a, b), number in shared_genes(whole).items() if not number]
+    if apart:
+        found.append(
+            f"{_listed(apart)} share no gene ({len(apart)} pair{'s' * (len(apart) > 1)}): they "
+            "meet in the embedding alone"
+        )
     species = {str(r["organism"]): r["sample"] for r in whole if r.get("organism")}
     if len(species) > 1:
         said = ", ".join(f"{sample} {organism}" for organism, sample in species.items())

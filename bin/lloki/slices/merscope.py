@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lloki.slices import vendor
-from lloki.slices.dense import read_columns, read_dense, read_header
+from lloki.slices.dense import check_names_of_cells, read_columns, read_dense, read_header
 from lloki.slices.source import Source
 from lloki.support.errors import InputError
 
@@ -65,6 +65,7 @@ def read_files(
     )
     vendor.check_genes(genes, counts)
     ids = pd.Index(dense.ids[0])
+    check_names_of_cells(names, ids, counts)
     _check_ids(ids, counts)
     row = table.index.get_indexer(ids)
     kept, warnings = row >= 0, []
@@ -117,6 +118,7 @@ def _read_metadata(path: Path) -> pd.DataFrame:
     places = {name: names.index(name) for name in NUMBERS if name in names}
     table = read_columns(path, {"id": _id_column(names)}, places)
     table.index = pd.Index(table.pop("id").to_numpy(object))
+    check_names_of_cells(names, table.index, path)
     _check_ids(table.index, path)
     return table.reindex(columns=NUMBERS)
 

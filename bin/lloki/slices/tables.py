@@ -15,6 +15,7 @@ from lloki.slices.checks import check_unique, check_values
 from lloki.slices.places import AXES
 from lloki.support.errors import InputError
 
+SUMS = ("total", "sum", "totals", "sums", "grand total")
 NOT_GENES = {  # columns that programs put beside counts, in small letters
     *(
         "fov cell cell_id cellid entityid cell_name barcode barcodes label n_cells n_counts "
@@ -25,7 +26,8 @@ NOT_GENES = {  # columns that programs put beside counts, in small letters
         "seurat_clusters orig.ident ident cell_type celltype subclass sample sample_id batch slide "
         "slide_id slice section region donor volume area area.um2 area_um2 cell_area nucleus_area "
         "nucleus_count perimeter aspectratio aspect_ratio eccentricity solidity width height "
-        "density z min_x max_x min_y max_y"
+        "density z min_x max_x min_y max_y totals sums numi n_umi barcode_id x_loc y_loc z_loc "
+        "x_px y_px total_transcripts total_genes"
     ).split(),
     *(name.lower() for pair in AXES for name in pair),
 }
@@ -39,7 +41,9 @@ OF_PROGRAMS = re.compile(  # the same, by their form
 
 def is_no_gene(name: str) -> bool:
     """Whether a column of a table of counts is one that programs put beside them."""
-    return name.lower() in NOT_GENES or OF_PROGRAMS.fullmatch(name) is not None
+    return (
+        name.lower() in NOT_GENES or name.lower() in SUMS or OF_PROGRAMS.fullmatch(name) is not None
+    )
 
 
 def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData, list[str]]:
@@ -55,6 +59,7 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
     table = dense.read_columns(coordinates, {"cell": 0}, {i: i for i in axes})
     known = pd.Index(table.pop("cell").astype(str))
     check_unique(known, "cell", coordinates)
+    dense.check_names_of_cells(dense.read_header(coordinates)[0], known, coordinates)
     first, *names = dense.read_header(counts)[0]
     if first.lower() == "fov":
         fact = "it begins with 'fov', not with cell names"
@@ -65,6 +70,8 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
     said = ["the table of counts has a row a gene: it is read so"] if turned else []
     matrix, cells, genes, others = _read_turned(counts) if turned else _read_counts(counts, names)
     check_unique(cells, "cell", counts)
+    dense.check_names_of_cells([first, *names], cells, counts)
+    matrix, cells, sums = _without_sums(matrix, cells)
     rows = known.get_indexer(cells)
     if (rows < 0).any():
         raise InputError(
@@ -76,6 +83,8 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
     places = table.to_numpy(np.float64)[rows]
     check_values(places, coordinates, "it")
     data.obsm["spatial"] = places
+    if sums:
+        said.append(f"rows that add up the others are passed over ({', '.join(sums)})")
     if others:
         said.append(f"columns that are no genes are passed over ({', '.join(others)})")
     return data, said
@@ -92,6 +101,14 @@ def _read_counts(path: str | Path, names: list[str]) -> tuple:
         pd.Index(found.columns, dtype=str),
         others,
     )
+
+
+def _without_sums(matrix: sp.csr_matrix, cells: pd.Index) -> tuple:
+    """The matrix and its cells without rows called Total or Sum, and the names of those."""
+    sums = cells.str.lower().isin(SUMS)
+    if not sums.any():
+        return matrix, cells, []
+    return matrix[np.flatnonzero(~sums)], cells[~sums], cells[sums].tolist()
 
 
 def _read_turned(path: str | Path) -> tuple:

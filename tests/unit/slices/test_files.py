@@ -288,3 +288,18 @@ def test_what_holds_for_the_whole_slice_is_a_column(tmp_path):
     assert set(obs["align_group"]) == {"block 2"} and set(obs["z"]) == {0.5}
     assert obs["z_given"].tolist() == [1, 2, 3] and "subject_given" not in obs
     assert "other" not in obs
+
+
+def test_features_of_a_reference_that_are_no_genes_are_left_out(tmp_path):
+    counts = np.random.default_rng(0).poisson(2, (30, 5)).astype(np.float32)
+    var = pd.DataFrame({"feature_types": ["Gene Expression"] * 3 + ["Antibody Capture"] * 2},
+                       index=["A", "B", "C", "CD3", "CD4"])  # fmt: skip
+    ad.AnnData(sp.csr_matrix(counts), var=var).write_h5ad(tmp_path / "r.h5ad")
+    atlas = files.read_reference(tmp_path / "r.h5ad")
+    assert atlas.var_names.tolist() == ["A", "B", "C"]
+    assert "2 Antibody Capture, which are no genes" in atlas.uns["lloki_reference"]["genes"]
+    total = np.expm1(atlas.X.toarray()).sum(axis=1)
+    np.testing.assert_allclose(total, total[0], rtol=1e-5)  # of genes alone
+    (ad.AnnData(sp.csr_matrix(counts[:, 3:]), var=var[3:].assign(feature_types="Gene Expression"))
+     .write_h5ad(tmp_path / "g.h5ad"))  # fmt: skip
+    assert files.read_reference(tmp_path / "g.h5ad").n_vars == 2

@@ -84,7 +84,7 @@ def test_names_of_another_kind_are_doubted_before_they_are_a_fault():
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        ({"gene_names": ["A"]}, {"gene_names": ["B"]}, "a and b share no gene"),
+        ({"gene_names": ["A"]}, {"gene_names": ["B"]}, "a and b share no gene (1 pair)"),
         ({"organism": "human"}, {}, "several species (a human, b mouse)"),
         ({"technology": "MERFISH"}, {"technology": "merfish"}, "technologies MERFISH, merfish"),
         ({"input_sha256": "1"}, {"input_sha256": "1"}, "a and b are files of the same content"),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from written.merscope import (
     BLANKS,
@@ -154,3 +155,13 @@ def test_folders_of_others(folder):
     assert (totals < 10).sum() == expected["cells_below_10"]
     assert data.obs["volume_um3"].median() == pytest.approx(expected["volume_median"])
     assert source.facts["cells_without_metadata"] == expected["cells_without_row"]
+
+
+def test_tables_that_were_written_again_with_row_numbers_are_refused(tmp_path):
+    counts, metadata = old()
+    folder = write(tmp_path, counts, metadata)
+    for name in ("cell_by_gene.csv", "cell_metadata.csv"):
+        table = pd.read_csv(folder / name, dtype={0: str})
+        table.columns = ["Unnamed: 0", *table.columns[1:]]
+        table.to_csv(folder / name)
+        refused(folder, "its first column counts the rows, and 'Unnamed: 0' names the cells")

@@ -105,3 +105,23 @@ def test_no_known_symbol_is_taken_for_a_column_of_programs():
 def test_the_table_of_cosmx_alone_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(InputError, match=r"begins with 'fov'.*of CosMx give the folder"):
         read(tmp_path, "fov,cell_ID,A\n1,1,5\n1,2,6\n")
+
+
+def test_numbers_of_rows_are_no_names_of_cells(tmp_path):
+    places = "cell,x,y\n0,1,2\n1,5,6\n"
+    with pytest.raises(InputError, match="counts the rows, and 'cell' names the cells; leave"):
+        read(tmp_path, ",cell,A\n0,b,5\n1,a,6\n", places)
+    with pytest.raises(InputError, match="counts the rows, and 'barcode' names the cells"):
+        read(tmp_path, "cell,A\n0,5\n1,6\n", ",barcode,x,y\n0,b,1,2\n1,a,5,6\n")
+    data, _ = read(tmp_path, ",A\n0,5\n1,6\n", places)  # they may be all that there is
+    assert data.obs_names.tolist() == ["0", "1"]
+
+
+def test_sums_are_neither_genes_nor_cells(tmp_path):
+    places = "cell,x,y\na,1,2\nb,5,6\nTotal,0,0\n"
+    data, said = read(
+        tmp_path, "cell,A,B,Total,nUMI\na,1,2,3,3\nb,4,0,4,4\nTotal,5,2,7,7\n", places
+    )
+    assert (data.obs_names.tolist(), data.var_names.tolist()) == (["a", "b"], ["A", "B"])
+    assert "rows that add up the others are passed over (Total)" in said[0]
+    assert "Total, nUMI" in said[1]
