@@ -103,8 +103,12 @@ COMMANDS = (
             "--device cpu --latent-dim 8", "cae", "a.fp.h5ad b.fp.h5ad"),
     command("infer_cae --input @a.fp.h5ad --model @cae --device cpu", "a.lloki.h5ad",
             "a.fp.h5ad cae/config.json cae/model.safetensors"),
-    command("align --input @a.lloki.h5ad --input @b.lloki.h5ad --chance-runs 2", "aligned",
+    command("align_plan --input @a.lloki.h5ad --input @b.lloki.h5ad", "plan.csv",
             "a.lloki.h5ad b.lloki.h5ad"),
+    command("align_pairs --input @a.lloki.h5ad --input @b.lloki.h5ad --plan @plan.csv "
+            "--chance-runs 2", "0.pairs.npz", "a.lloki.h5ad b.lloki.h5ad plan.csv"),
+    command("align --input @a.lloki.h5ad --input @b.lloki.h5ad --pairs @0.pairs.npz", "aligned",
+            "a.lloki.h5ad b.lloki.h5ad 0.pairs.npz"),
     command("integrate --input @aligned/a.lloki.h5ad --input @aligned/b.lloki.h5ad "
             "--slice @a.slice.h5ad --slice @b.slice.h5ad --no-umap --n-pcs 5", "integrated.h5ad",
             "aligned/a.lloki.h5ad a.slice.h5ad b.slice.h5ad"),
@@ -161,7 +165,10 @@ def make(folder: Path, forms_alone: bool = False) -> None:
     _stage("train_cae", folder, "cae", input=fp, epochs=2, neighbors=5, latent_dim=8)
     for s in ("a", "b"):
         _stage("infer_cae", folder, f"{s}.lloki.h5ad", input=f"@{s}.fp.h5ad", model="@cae")
-    _stage("align", folder, "aligned", input=["@a.lloki.h5ad", "@b.lloki.h5ad"], chance_runs=2)
+    both = ["@a.lloki.h5ad", "@b.lloki.h5ad"]
+    _stage("align_plan", folder, "plan.csv", input=both)
+    _stage("align_pairs", folder, "0.pairs.npz", input=both, plan="@plan.csv", chance_runs=2)
+    _stage("align", folder, "aligned", input=both, pairs="@0.pairs.npz")
     _stage("integrate", folder, "integrated.h5ad", slice=["@a.slice.h5ad", "@b.slice.h5ad"],
            input=["@aligned/a.lloki.h5ad", "@aligned/b.lloki.h5ad"], n_pcs=5)  # fmt: skip
 

@@ -112,7 +112,8 @@ def small_disk(tmp_path):
 def test_a_full_disk_has_its_exit_code_and_leaves_nothing(small_disk):
     run = subprocess.run(
         [sys.executable, ROOT / "bin/prepare_slice.py", "--input", DEMO / "starmap.h5ad",
-         "--sample", "a", "--technology", "STARmap", "--output", small_disk / "a.slice.h5ad"],
+         "--sample", "a", "--technology", "STARmap",
+         "--spatial-unit-um", "0.09", "--output", small_disk / "a.slice.h5ad"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 74, run.stderr
