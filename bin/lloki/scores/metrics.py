@@ -274,18 +274,6 @@ def _exact_diffusion_maps() -> Iterator[None]:
         yield
 
 
-def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
-    """Positions of n cells (sorted), each stratum in proportion and, if n allows, by one at least.
-
-    strata: one value a cell, such as batch and label joined.
-    """
-    order = np.random.default_rng(seed).permutation(len(strata))
-    groups = pd.Series(np.asarray(strata)[order]).groupby(np.asarray(strata)[order])
-    # A cell's place within its stratum, as a share of it: the n smallest are an even draw.
-    share = groups.cumcount().to_numpy() / groups.transform("size").to_numpy()
-    return np.sort(order[np.argsort(share, kind="stable")[:n]])
-
-
 def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray:
     """Labels as text (n, object), None where a label is missing, blank or one of `ignored`."""
     text = values.astype(object)

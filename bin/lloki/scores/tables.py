@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from lloki.integration.sketch import stratified_sample
 from lloki.scores import metrics
 
 
@@ -19,7 +20,7 @@ def chosen_cells(
         return np.arange(data.n_obs)
     slices = data.obs["sample"].astype(str) if "sample" in data.obs else batches
     parts = zip(slices, batches, each(labels, len(batches)), strict=True)
-    return metrics.stratified_sample(np.array(["\t".join(map(str, p)) for p in parts]), most, seed)
+    return stratified_sample(np.array(["\t".join(map(str, p)) for p in parts]), most, seed)
 
 
 def each(labels: np.ndarray | None, cells: int) -> np.ndarray:
