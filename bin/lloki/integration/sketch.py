@@ -15,7 +15,7 @@ PILOT = 20_000  # cells on which the clusters are found
 CLUSTERS, FAR_CLUSTERS = 200, 100  # of all cells; of those far from the middles of the former
 FAR = 10_000  # cells farthest from the middle of their cluster, by its own measure
 STEPS = 5
-PLACED_BY = 5  # fitted cells that place another
+PLACED_BY = 3  # fitted cells that place another
 
 
 def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
@@ -103,8 +103,7 @@ def places(
     base = take(values, fitted)
     for rows, block in blocks(values):
         near, gaps = nearest(block, base, k, "euclidean")
-        weights = 1 / np.maximum(gaps, np.finfo(np.float32).tiny)
-        weights = np.minimum(weights, 1e30)
+        weights = 1 / np.maximum(gaps, 1e-30)
         weights /= weights.sum(axis=1, keepdims=True)
         found = np.einsum("ij,ijk->ik", weights, where[near])
         own = slice(*np.searchsorted(fitted, [rows.start, rows.stop]))

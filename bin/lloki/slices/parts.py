@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from lloki.slices import hdf5
 from lloki.slices.checks import check_embedding, check_matrix
-from lloki.slices.files import ANNDATA, check_cells, writing
+from lloki.slices.files import ANNDATA, check_cells, check_whole, writing
 from lloki.support.errors import InputError
 
 CHUNK_BYTES = 1 << 19  # of a piece of a dataset
@@ -58,6 +58,15 @@ def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[n
             block = np.asarray(values[start : start + rows], dtype=np.float32)
             check_embedding(block, path, key)
             yield block
+
+
+def read_without_expression(path: str | Path) -> ad.AnnData:
+    """obs, obsm and uns of a file; InputError as from `files.read_h5ad`."""
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
+        found = {k: ad.io.read_elem(file[k]) if k in file else {} for k in ("obs", "obsm", "uns")}
+        data = ad.AnnData(**found)
+    check_whole(data, path)
+    return data
 
 
 def read_arrays(path: str | Path, cells: int, keys: Iterable[str]) -> dict[str, np.ndarray]:
