@@ -76,7 +76,8 @@ def main(run: Run, input, output, **options) -> None:
     run.report(
         embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
         cells_scored=len(scored), draws=len(cells), cells_labelled=len(known),
-        labels=sorted(set(known)), batches=mixed, scib_metrics=metadata.version("scib-metrics"), not_run=missing,
+        labels=sorted(set(known)), batches=mixed, not_run=missing,
+        scib_metrics=metadata.version("scib-metrics"),
         labels_apart=apart,
     )  # fmt: skip
     places = _umaps(data, embeddings, labels, batches, options["umap"], options["seed"])

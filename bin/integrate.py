@@ -24,7 +24,7 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 @click.option("--umap/--no-umap", default=True, help="UMAPs of the embeddings and the baseline.")
 @click.option(
     "--umap-cells",
-    type=click.IntRange(1000),
+    type=click.IntRange(100),
     default=50_000,
     help="Fit UMAPs to so many cells at most, drawn so that rare groups stay; place the others.",
 )

@@ -24,13 +24,16 @@ def stratified_sample(strata: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
     strata: one value a cell, such as batch and label joined.
     """
     order = np.random.default_rng(seed).permutation(len(strata))
-    return np.sort(order[np.argsort(_shares(np.asarray(strata)[order]), kind="stable")[:n]])
+    place, size, _ = _places(np.asarray(strata)[order])
+    # A cell's place within its stratum, as a share of it: the n smallest are an even draw.
+    return np.sort(order[np.argsort(place / size, kind="stable")[:n]])
 
 
-def _shares(strata: np.ndarray) -> np.ndarray:
-    """A cell's place within its stratum, as a share of it: the n smallest are an even draw."""
-    groups = pd.Series(strata).groupby(strata)
-    return groups.cumcount().to_numpy() / groups.transform("size").to_numpy()
+def _places(strata: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each cell: its place in its stratum, the size of that, its number."""
+    codes = pd.factorize(strata)[0]
+    groups = pd.Series(codes).groupby(codes)
+    return groups.cumcount().to_numpy(), groups.transform("size").to_numpy(), codes
 
 
 def representatives(
@@ -45,14 +48,20 @@ def representatives(
     codes = groups(values, slices, seed)
     quota = wanted // (2 * (codes.max() + 1))
     strata = codes * len(slices) + np.unique(slices, return_inverse=True)[1]
-    order = np.random.default_rng(seed).permutation(len(codes))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(codes))
     # a cluster's cells under one another, its slices by turns
-    order = order[np.lexsort([_shares(strata[order]), codes[order]])]
-    place = pd.Series(codes[order]).groupby(codes[order]).cumcount().to_numpy()
-    kept = order[place < quota]
-    rest = np.setdiff1d(np.arange(len(codes)), kept)
-    more = rest[stratified_sample(strata[rest], wanted - len(kept), seed)]
+    order = order[np.lexsort([_turns(strata[order], rng), codes[order]])]
+    few = _places(codes[order])[0] < quota
+    kept, rest = order[few], order[~few]
+    more = rest[np.argsort(_turns(strata[rest], rng), kind="stable")[: wanted - len(kept)]]
     return np.sort(np.concatenate([kept, more]))
+
+
+def _turns(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """When a cell is drawn, so that strata keep their shares, small ones in the mean."""
+    place, size, codes = _places(strata)
+    return (place + rng.random(codes.max() + 1)[codes]) / size
 
 
 def groups(values: np.ndarray, slices: np.ndarray, seed: int = 0) -> np.ndarray:
