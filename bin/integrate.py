@@ -29,7 +29,7 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
     help="Fit UMAPs to so many cells at most, drawn so that rare groups stay; place the others.",
 )
 @click.option("--zarr", is_flag=True, help="A SpatialData store, too, beside the output: .zarr.")
-def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, zarr) -> None:  # fmt: skip
+def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, zarr) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
     import pandas as pd
