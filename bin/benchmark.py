@@ -36,7 +36,12 @@ UMAP_CELLS = 20_000  # of a method whose UMAP is not in the file
     default=("Other", "Unknown"),
     help="A label that is no cell type, left out of metrics of labels; repeatable.",
 )
-@click.option("--max-cells", type=click.IntRange(100), help="Score a sample of so many cells.")
+@click.option(
+    "--max-cells",
+    type=click.IntRange(100),
+    default=50_000,
+    help="Score so many cells; where there are more, three samples of so many.",
+)
 @click.option("--umap/--no-umap", default=True, help="UMAPs of methods that have none yet.")
 @seed_option
 def main(run: Run, input, output, **options) -> None:
@@ -45,21 +50,22 @@ def main(run: Run, input, output, **options) -> None:
     from importlib import metadata
 
     from lloki.scores import tables as scores
-    from lloki.slices import files
+    from lloki.slices import files, parts
 
-    data = files.read_h5ad(input)
+    data = parts.read_without_expression(input)
     added = _add_external(data, options["external"])
     missing = _not_run(run, options["not_run"], options["expected"], data)
     embeddings = _embeddings(data, input, options["embedding"], options["baseline"], added, run)
     batch_key, label_key = options["batch_key"], options["label_key"]
     batches = _batches(data, input, batch_key, label_key)
     labels = _labels(run, data, label_key, options["ignore_label"])
-    cells = scores.chosen_cells(data, labels, batches, options["max_cells"], options["seed"])
-    known = [label for label in scores.each(labels, data.n_obs)[cells] if label is not None]
+    cells = scores.draws(data, labels, batches, options["max_cells"], options["seed"])
+    scored = cells[0]
+    known = [label for label in scores.each(labels, data.n_obs)[scored] if label is not None]
     apart = _labels_apart(labels, batches, label_key)
     for warning in apart:
         run.warn(warning)
-    mixed = sorted(set(batches[cells]))
+    mixed = sorted(set(batches[scored]))
     if len(mixed) < 2:
         run.warn(f"all cells are of one {batch_key}: nothing to mix (--batch-key sample?)")
     with run.progress(len(embeddings), "embedding") as progress:
@@ -69,8 +75,9 @@ def main(run: Run, input, output, **options) -> None:
         )  # fmt: skip
     run.report(
         embeddings=embeddings, label_key=label_key, batch_key=batch_key, cells=data.n_obs,
-        cells_scored=len(cells), cells_labelled=len(known), labels=sorted(set(known)),
-        batches=mixed, scib_metrics=metadata.version("scib-metrics"), not_run=missing,
+        cells_scored=len(scored), draws=len(cells), cells_labelled=len(known),
+        labels=sorted(set(known)), batches=mixed, not_run=missing,
+        scib_metrics=metadata.version("scib-metrics"),
         labels_apart=apart,
     )  # fmt: skip
     places = _umaps(data, embeddings, labels, batches, options["umap"], options["seed"])
@@ -181,7 +188,7 @@ def _umaps(data, embeddings, labels, batches, wanted: bool, seed: int) -> dict:
     from lloki.integration import joined
     from lloki.scores import baselines, tables
 
-    cells = tables.chosen_cells(data, labels, batches, UMAP_CELLS, seed)
+    cells = tables.draws(data, labels, batches, UMAP_CELLS, seed)[0]
     places = {}
     for key in embeddings:
         name = joined.umap_key(key)

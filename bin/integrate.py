@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Join all slices and their embeddings in one file, with the baseline on shared genes."""
 
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -23,98 +22,145 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
 )
 @seed_option
 @click.option("--umap/--no-umap", default=True, help="UMAPs of the embeddings and the baseline.")
+@click.option(
+    "--umap-cells",
+    type=click.IntRange(100),
+    default=50_000,
+    help="Fit UMAPs to so many cells at most, drawn so that rare groups stay; place the others.",
+)
 @click.option("--zarr", is_flag=True, help="A SpatialData store, too, beside the output: .zarr.")
-def main(run: Run, input, slice, output, n_pcs, seed, umap, zarr) -> None:
+def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, zarr) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
-
-    from lloki.integration import joined
-    from lloki.propagation import graph
-    from lloki.report import figures
-    from lloki.slices import files, samples, stores
-
-    embedded = samples.by_sample(input, _read, same_width=EMBEDDINGS)
-    expressed = list(samples.expression_of(slice, embedded).values())
-    parts = list(embedded.values())
-    cells = [name for part in parts for name in part.obs_names]
-    if len(set(cells)) < len(cells):
-        name = next(name for name, times in Counter(cells).items() if times > 1)
-        raise InputError("--input", f"cell {name!r} is in two samples", "prepare the slices again")
-    obs = joined.join_obs([part.obs for part in parts])
-    data = _with_shared_genes(obs, expressed)
-    for key in EMBEDDINGS:
-        data.obsm[key] = np.concatenate([part.obsm[key] for part in parts]).astype(np.float32)
-    for key in ("spatial", "spatial_aligned"):
-        _coordinates(run, data, embedded, key)
-    genes = data.var_names.tolist()
-    if len(genes):
-        data.obsm[joined.BASELINE] = graph.principal_components(data.X, n_pcs, seed)
-    else:
-        run.warn("no gene is in every slice: there is no PCA baseline on shared genes")
-    pictured = [key for key in ("X_lloki", "X_lloki_fp", joined.BASELINE) if key in data.obsm]
-    for key in pictured if umap else []:
-        data.obsm[joined.umap_key(key)] = joined.umap(data.obsm[key], seed)
-    embedder, _, embedder_model = samples.one_embedder(embedded).partition(" ")
-    data.uns["lloki"] = {
-        "embedder": embedder,
-        "embedder_model": embedder_model,
-        "shared_genes": [str(gene) for gene in genes],
-        "samples": {name: dict(part.uns.get("lloki", {})) for name, part in embedded.items()},
-        "integrate": {"n_pcs": n_pcs, "seed": seed},
-    }
-    for name in data.obs.select_dtypes("category").columns.difference(["cell_id"]):
-        data.uns[f"{name}_colors"] = figures.category_colours(data.obs[name])
-    technology = data.obs.get("technology")
-    run.report(
-        samples=list(embedded),
-        cells=data.n_obs,
-        embedder=embedder,
-        genes_shared=len(genes),
-        technologies=[] if technology is None else technology.cat.categories.tolist(),
-        embeddings={key: data.obsm[key].shape[1] for key in pictured},
-        aligned="spatial_aligned" in data.obsm,
-    )
-    with run.output(output) as temporary:
-        files.write_h5ad(data, temporary)
-    if zarr:
-        with run.output(Path(output).with_suffix(".zarr")) as temporary:
-            stores.write_spatialdata(data, temporary)
-
-
-def _with_shared_genes(obs, expressed: list):
-    """All cells, with X on the genes that every slice has (log-normalised; it may be none)."""
-    import anndata as ad
     import pandas as pd
 
     from lloki.integration import joined
+    from lloki.propagation import graph
+    from lloki.slices import files, parts, samples, stores
 
-    genes = joined.shared_genes([part.var_names for part in expressed])
-    expression = joined.shared_expression(expressed, genes)
-    return ad.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes.astype(str)))
+    embedded = samples.by_sample(input, _embedded)
+    expressed = samples.expression_of(slice, embedded, _expressed)
+    for key in EMBEDDINGS:
+        widths = [part.uns["shapes"][key][1] for part in embedded.values()]
+        for path, width in zip(input, widths, strict=True):
+            samples.check_width(key, path, width, input[0], widths[0])
+    embedder, _, embedder_model = samples.one_embedder(embedded).partition(" ")
+    cells = np.concatenate([part.obs_names for part in embedded.values()])
+    twice = pd.Index(cells).duplicated()
+    if twice.any():
+        fact = f"cell {cells[twice][0]!r} is in two samples"
+        raise InputError("--input", fact, "prepare the slices again")
+    obs = joined.join_obs([part.obs for part in embedded.values()])
+    genes = joined.shared_genes([part.var_names for part in expressed.values()])
+    if not len(genes):
+        run.warn("no gene is in every slice: there is no PCA baseline on shared genes")
+    notes = {"n_pcs": n_pcs, "seed": seed}
+    if umap and umap_cells < len(obs):
+        notes["umap_cells"] = umap_cells
+    with run.output(output) as temporary:
+        with parts.JoinedFile(temporary, len(obs)) as file:
+            _join_arrays(run, file, embedded)
+            for part in expressed.values():
+                part.X = parts.read_matrix(part.uns["path"], part.shape)
+                file.extend(joined.shared_expression([part], genes))
+                part.X = None
+            if len(genes):
+                shape = len(obs), len(genes)
+                file.fill(
+                    joined.BASELINE, graph.stored_components(file.expression, shape, n_pcs, seed)
+                )
+            pictured = [k for k in ("X_lloki", "X_lloki_fp", joined.BASELINE) if k in file]
+            for key in pictured if umap else []:
+                where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
+                file.fill(joined.umap_key(key), where)
+            file.finish(obs, genes, {
+                "lloki": {
+                    "embedder": embedder,
+                    "embedder_model": embedder_model,
+                    "shared_genes": [str(gene) for gene in genes],
+                    "samples": {s: dict(p.uns.get("lloki", {})) for s, p in embedded.items()},
+                    "integrate": notes,
+                },
+                **_colours(obs),
+            })  # fmt: skip
+            embeddings = {key: file.rows(key).shape[1] for key in pictured}
+            aligned = "spatial_aligned" in file
+        if zarr:
+            with run.output(Path(output).with_suffix(".zarr")) as store:
+                stores.write_spatialdata(files.read_h5ad(temporary), store)
+    technology = obs.get("technology")
+    run.report(
+        samples=list(embedded),
+        cells=len(obs),
+        embedder=embedder,
+        genes_shared=len(genes),
+        technologies=[] if technology is None else technology.cat.categories.tolist(),
+        embeddings=embeddings,
+        aligned=aligned,
+        umap_fitted=min(len(obs), umap_cells) if umap else 0,
+    )
 
 
-def _read(path: str):
-    """The embeddings of a slice, and coordinates that are sound."""
-    from lloki.slices import checks, files
+def _embedded(path: str):
+    """The cells of a file, and the shapes of its arrays; the embeddings are among them."""
+    from lloki.slices import parts
 
-    data = files.read_embedding(path, *EMBEDDINGS)
-    checks.check_coordinates(data.obsm.get("spatial"), path)
+    data, shapes = parts.read_head(path)
+    for key in EMBEDDINGS:
+        if key not in shapes:
+            fact = f"obsm[{key!r}] is missing"
+            raise InputError(path, fact, "run the stage that makes it first")
+    data.uns |= {"path": path, "shapes": shapes}
     return data
 
 
-def _coordinates(run: Run, data, embedded: dict, key: str) -> None:
-    """Join obsm[key] where all slices have it."""
-    from lloki.integration import joined
+def _expressed(path: str):
+    """The names of cells and genes of a file, and its sample."""
+    from lloki.slices import parts
 
-    lacking = [sample for sample, part in embedded.items() if key not in part.obsm]
-    if lacking:
-        if len(lacking) < len(embedded):
+    data, _ = parts.read_head(path)
+    data.obs = data.obs[[name for name in data.obs if name == "sample"]]
+    data.uns["path"] = path
+    return data
+
+
+def _join_arrays(run: Run, file, embedded: dict) -> None:
+    """Write embeddings, a slice after the other, and coordinates where all slices have them."""
+    import numpy as np
+
+    from lloki.integration import joined
+    from lloki.slices import checks, parts
+
+    found = {"spatial": {}, "spatial_aligned": {}}
+    start = 0
+    for sample, part in embedded.items():
+        path = part.uns["path"]
+        arrays = parts.read_arrays(path, part.n_obs, [*EMBEDDINGS, *found])
+        checks.check_coordinates(arrays.get("spatial"), path)
+        for key in EMBEDDINGS:
+            checks.check_embedding(arrays[key], path, key)
+            file.add(key, start, arrays[key].astype(np.float32))
+        for key in found:
+            if key in arrays:
+                found[key][sample] = arrays[key]
+        start += part.n_obs
+    for key, places in found.items():
+        lacking = [sample for sample in embedded if sample not in places]
+        if not lacking:
+            if len({place.shape[1] for place in places.values()}) > 1:
+                run.warn(f"{key}: slices with two coordinates stand beside some with three; "
+                         "they got z = 0")  # fmt: skip
+            file.add(key, 0, joined.join_coordinates(list(places.values())))
+        elif places:
             run.warn(f"{key} is left out: {', '.join(lacking)} has none")
-        return
-    parts = [part.obsm[key] for part in embedded.values()]
-    if len({part.shape[1] for part in parts}) > 1:
-        run.warn(f"{key}: slices with two coordinates stand beside some with three; they got z = 0")
-    data.obsm[key] = joined.join_coordinates(parts)
+
+
+def _colours(obs) -> dict[str, list[str]]:
+    """The report's colours of each category, where scanpy looks for them."""
+    from lloki.report import figures
+
+    named = obs.select_dtypes("category").columns.difference(["cell_id"])
+    return {f"{name}_colors": figures.category_colours(obs[name]) for name in named}
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def main(
     records = [_record(path) for path in input]
     from lloki.report import figures, report
     from lloki.report.material import Material
-    from lloki.slices import files
+    from lloki.slices import parts
 
     if history and Path(history).is_dir():
         history = str(Path(history) / "history.csv")
-    data = files.read_h5ad(integrated)
+    data = parts.read_without_expression(integrated)
     _check(data, integrated, label_key)
     material = Material(
         records=records, data=data, label_key=label_key,
@@ -190,11 +190,11 @@ def _losses(path: str | None):
 
 def _same_cells(path: str | None, data):
     """The file of all methods, checked to hold the same cells."""
-    from lloki.slices import files
+    from lloki.slices import parts
 
     if path is None:
         return None
-    found = files.read_h5ad(path)
+    found = parts.read_without_expression(path)
     if found.obs_names.tolist() != data.obs_names.tolist():
         fact = "its cells are not those of the integrated file"
         raise InputError(path, fact, "give the file that benchmark.py made of it")

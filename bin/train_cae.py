@@ -138,14 +138,14 @@ def main(
 def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[str]]:
     """The files of the slices to train on, and the samples of the others."""
     from lloki.integration import subset
-    from lloki.slices import files, samples
+    from lloki.slices import parts, samples
 
     if options["train_slices"] == "all":
         return paths, set()
     cells, seen = {}, {}
 
     def look(path: str):
-        data, _ = files.read_cells(path, "X_lloki_fp")
+        data, _ = parts.read_cells(path, "X_lloki_fp")
         cells[path] = data.n_obs
         return data
 

@@ -48,7 +48,7 @@ def run(data, folder, *options):
 
 def read(folder):
     table = pd.read_csv(folder / "out/bench/metrics.csv")
-    assert list(table) == ["embedding", "metric", "group", "value"]
+    assert list(table) == ["embedding", "metric", "group", "value", "spread"]
     return table
 
 
@@ -69,6 +69,7 @@ def test_scores_and_pictures_of_real_cells(data, tmp_path):
     assert table["value"].between(-0.2, 1).all()
     scores = table.pivot(index="metric", columns="embedding", values="value")
     assert set(scores.index) == set(metrics.GROUPS)
+    assert table["spread"].isna().all()  # all cells are scored
     groups = table.set_index("metric")["group"].to_dict()
     for aggregate, group in (("Bio conservation", "bio"), ("Batch correction", "batch")):
         parts = [name for name, of in groups.items() if of == group]
@@ -96,7 +97,11 @@ def test_a_sample_of_the_cells_is_the_same_again(data, tmp_path):
     options = ("--label-key", "cell_type_coarse", "--max-cells", "200", "--embedding", "X_lloki")
     assert run(data, tmp_path, *options).exit_code == 0
     first = read(tmp_path)
-    assert json.loads((tmp_path / "out/bench.json").read_text())["cells_scored"] == 200
+    record = json.loads((tmp_path / "out/bench.json").read_text())
+    assert (record["cells_scored"], record["draws"]) == (200, 3)
+    spread = first.set_index("metric")["spread"]
+    assert (spread[["cLISI", "KMeans NMI", "Silhouette label", "Spatial coherence"]] > 0).all()
+    assert (spread < 0.2).all()
     assert run(data, tmp_path, *options).exit_code == 0
     pd.testing.assert_frame_equal(first, read(tmp_path))
 

@@ -130,6 +130,19 @@ def test_scanpy_and_a_second_run(prepared, result, tmp_path):
     assert not [key for key in second.obsm if "umap" in key]
 
 
+@pytest.mark.slow
+def test_umaps_of_some_cells_have_places_for_all(prepared, result, tmp_path):
+    done = run(prepared, tmp_path / "i.h5ad", "--umap-cells", "200")
+    assert done.exit_code == 0, done.output
+    data = ad.read_h5ad(tmp_path / "i.h5ad")
+    for key in ("X_umap", "X_umap_fp", "X_umap_pca_shared"):
+        assert data.obsm[key].shape == (450, 2) and np.isfinite(data.obsm[key]).all()
+    assert data.uns["lloki"]["integrate"]["umap_cells"] == 200
+    assert json.loads((tmp_path / "i.json").read_text())["umap_fitted"] == 200
+    assert json.loads(result.with_suffix(".json").read_text())["umap_fitted"] == 450
+    assert "umap_cells" not in ad.read_h5ad(result).uns["lloki"]["integrate"]
+
+
 def test_slices_that_share_no_gene_have_no_baseline(prepared, tmp_path):
     def rename(data):
         data.var_names = [f"other{i}" for i in range(data.n_vars)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from lloki.integration import sketch
 from lloki.slices.genes import shared
 from lloki.support.search import find_neighbours
 
@@ -110,3 +111,18 @@ def umap(space: np.ndarray, seed: int = 0) -> np.ndarray:
             precomputed_knn=known,
         )
         return model.fit_transform(space).astype(np.float32)
+
+
+def umap_of_many(
+    values: np.ndarray, slices: Sequence[str], most: int, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """The UMAP of values (n × d, an array or a stored one) in blocks of rows (b × 2 float32).
+
+    slices: of each cell. Of more than `most` cells, so many are fitted (`sketch.representatives`),
+    and the others lie among them (`sketch.places`).
+    """
+    if len(values) <= most:
+        yield umap(values[:], seed)
+        return
+    fitted = sketch.representatives(values, pd.factorize(slices)[0], most, seed)
+    yield from sketch.places(values, fitted, umap(sketch.take(values, fitted), seed))

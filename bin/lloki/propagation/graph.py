@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, svds
-
-if TYPE_CHECKING:
-    pass
 
 SIGMA_PAIRS = 100  # random pairs of cells behind the default width of the Gaussian
 EIGEN_LIMIT = 4000  # genes up to which the covariance matrix is decomposed whole
@@ -25,29 +22,70 @@ def principal_components(matrix: sp.csr_matrix, n_pcs: int, seed: int = 0) -> np
     to EIGEN_LIMIT genes (covariance matrix), beyond that by a Lanczos iteration started by `seed`.
     """
     n, genes = matrix.shape
-    mean = np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel()
+    mean = _mean(matrix)
     wanted = max(1, min(n_pcs, genes, n - 1))
     if genes <= EIGEN_LIMIT or wanted >= min(n, genes) - 1:
-        values, axes = _covariance_axes(matrix, mean, wanted)
+        rows = block_rows(genes)
+        blocks = (matrix[start : start + rows] for start in range(0, n, rows))
+        axes = covariance_axes(blocks, mean, wanted)
     else:
-        values, axes = _lanczos_axes(matrix, mean, wanted, seed)
-    axes = axes[:, values > max(values.max(), 0) * 1e-10]
+        axes = _varying(*_lanczos_axes(matrix, mean, wanted, seed))
+    return project(matrix, mean, axes)
+
+
+def stored_components(
+    read: Callable[[int | None], Iterable[sp.csr_matrix]],
+    shape: tuple[int, int],
+    n_pcs: int,
+    seed: int = 0,
+) -> Iterator[np.ndarray]:
+    """What `principal_components` gives, by blocks of rows of a matrix that is not in memory.
+
+    read: gives the matrix in blocks of so many rows, three times; all at once (None) where it has
+    more than EIGEN_LIMIT genes. shape: n × G.
+    """
+    n, genes = shape
+    if genes > EIGEN_LIMIT:
+        yield from (principal_components(matrix, n_pcs, seed) for matrix in read(None))
+        return
+    rows = block_rows(genes)
+    mean = sum(_mean(block) * (block.shape[0] / n) for block in read(rows))
+    axes = covariance_axes(read(rows), mean, max(1, min(n_pcs, genes, n - 1)))
+    yield from (project(block, mean, axes) for block in read(rows))
+
+
+def _mean(matrix: sp.csr_matrix) -> np.ndarray:
+    return np.asarray(matrix.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def project(matrix: sp.csr_matrix, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Scores (n × p float32) of the cells of a matrix, or of rows of it, on axes (G × p)."""
     if axes.shape[1] == 0:
-        return np.zeros((n, 1), dtype=np.float32)
+        return np.zeros((matrix.shape[0], 1), dtype=np.float32)
     return (matrix @ axes - mean @ axes).astype(np.float32)
 
 
-def _covariance_axes(
-    matrix: sp.csr_matrix, mean: np.ndarray, wanted: int
-) -> tuple[np.ndarray, np.ndarray]:
-    n, genes = matrix.shape
+def block_rows(genes: int) -> int:
+    """Rows of a dense block of so many genes."""
+    return max(1, BLOCK_VALUES // genes)
+
+
+def covariance_axes(blocks: Iterable[sp.csr_matrix], mean: np.ndarray, wanted: int) -> np.ndarray:
+    """The first axes (G × p) of a matrix that comes in blocks of rows, by its covariance matrix.
+
+    mean: of the genes. Axes without variance are left out, so p may be less than `wanted`, and 0.
+    """
+    genes = len(mean)
     scatter = np.zeros((genes, genes))
-    rows = max(1, BLOCK_VALUES // genes)
-    for start in range(0, n, rows):
-        block = matrix[start : start + rows].toarray() - mean
-        scatter += block.T @ block
+    for block in blocks:
+        centred = block.toarray() - mean
+        scatter += centred.T @ centred
     values, axes = eigh(scatter, subset_by_index=(genes - wanted, genes - 1))
-    return values[::-1], axes[:, ::-1]
+    return _varying(values[::-1], axes[:, ::-1])
+
+
+def _varying(values: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return axes[:, values > max(values.max(), 0) * 1e-10]
 
 
 def _lanczos_axes(

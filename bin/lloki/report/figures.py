@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lloki.report import raster
 from lloki.slices.labels import known_labels
 
 # Okabe and Ito's seven colours, then ones chosen greedily for the largest least CIEDE2000 distance
@@ -33,7 +34,7 @@ STYLE = {
 }  # fmt: skip
 PNG_COLOURS = 256
 UMAP_COLUMNS = 5
-MAX_POINTS = 100_000  # more than these cannot be seen in a panel
+MAX_POINTS = 100_000  # more than these hide one another in a panel
 
 
 @dataclass(frozen=True)
@@ -96,18 +97,21 @@ def point_size(cells: int, inches: float = 3.4) -> float:
 def points(axes: Axes, places: np.ndarray, by: Colouring, size: float | None = None) -> None:
     """Draw cells (n × 2) in their colours; grey ones below, the others in a fixed random order.
 
-    A cell without a place (NaN) is left out.
+    A cell without a place (NaN) is left out. More than MAX_POINTS are drawn as an image.
     """
+    axes.set(xticks=[], yticks=[])
     placed = np.isfinite(places[:, :2]).all(axis=1)
     places, by = places[placed], by.of(placed)
+    if len(places) > MAX_POINTS:
+        raster.draw(axes, places[:, :2], by.values, by.colours, GREY)
+        return
     shade = np.array([by.colours.get(value, GREY) for value in by.values], dtype=object)
-    order = np.random.default_rng(0).permutation(len(places))[:MAX_POINTS]
+    order = np.random.default_rng(0).permutation(len(places))
     order = order[np.argsort(shade[order] != GREY, kind="stable")]
     size = size or point_size(len(places))
     axes.scatter(
         *places[order, :2].T, c=shade[order].tolist(), s=size, linewidths=0, rasterized=True
     )
-    axes.set(xticks=[], yticks=[])
 
 
 def scale_bar(axes: Axes, places: np.ndarray) -> None:

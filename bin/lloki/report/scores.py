@@ -85,7 +85,8 @@ def scores(material: Material) -> Section:
         content += markup.paragraph(
             f"{found['cells_scored']:,} of {found['cells']:,} cells scored, "
             f"{found['cells_labelled']:,} of them with a label "
-            f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}.",
+            f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}."
+            + _drawn(found.get("draws", 1), material.metrics),
             "note",
         )
     for warning in found.get("labels_apart") or ():
@@ -97,6 +98,18 @@ def scores(material: Material) -> Section:
     if material.coherence is not None and len(material.coherence):
         content += markup.folded("Spatial coherence of each slice", coherence_html(material))
     return Section("metrics", "Scores", description, content)
+
+
+def _drawn(draws: int, table: pd.DataFrame) -> str:
+    """What is said of scores by samples of the cells."""
+    if draws < 2 or "spread" not in table:
+        return ""
+    most = table.loc[table["spread"].idxmax()] if table["spread"].notna().any() else None
+    largest = "" if most is None else f" ({most['spread']:.3f} at most, {most['metric']})"
+    return (
+        f" So many in each of {draws} samples: scores are means, their standard deviations in "
+        f"metrics.csv{largest}."
+    )
 
 
 def _shared(record: dict) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import batched
 
-BLOCK = 1024  # rows and columns of a block of distances: 8 MB
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lloki.support.threads import parallel, thread_count
+
+BLOCK = 768  # rows and columns of a block of distances: 5 MB
 
 
 def widths(
@@ -52,27 +57,41 @@ def group_distances(space: np.ndarray, codes: np.ndarray, groups: int, metric: s
         space = space - space.mean(axis=0)
     else:
         raise ValueError(f"metric {metric!r} is neither euclidean nor cosine")
-    squares = np.einsum("ij,ij->i", space, space)
+    left, right = _factors(space, metric)
     members = np.eye(groups)[codes]
     sums = np.zeros((len(space), groups))
-    starts = range(0, len(space), BLOCK)
-    for first in starts:
+
+    def row_of_blocks(first: int) -> tuple[np.ndarray, np.ndarray]:
+        """The distances of a block's cells to those after it: sums by row, and by column."""
         rows = slice(first, first + BLOCK)
+        across = np.zeros((len(left[rows]), groups))
+        down = np.zeros((len(space) - first, groups))
         for second in range(first, len(space), BLOCK):
             columns = slice(second, second + BLOCK)
-            gaps = space[rows] @ space[columns].T
-            if metric == "cosine":
-                np.subtract(1, gaps, out=gaps)
-            else:
-                gaps *= -2
-                gaps += squares[rows, None]
-                gaps += squares[columns]
+            gaps = left[rows] @ right[columns].T
             np.maximum(gaps, 0, out=gaps)
             if metric == "euclidean":
                 np.sqrt(gaps, out=gaps)
             if first == second:
                 np.fill_diagonal(gaps, 0)
             else:
-                sums[columns] += gaps.T @ members[rows]
-            sums[rows] += gaps @ members[columns]
+                down[second - first : second - first + BLOCK] = gaps.T @ members[rows]
+            across += gaps @ members[columns]
+        return across, down
+
+    starts = range(0, len(space), BLOCK)
+    with threadpool_limits(1, "blas"):
+        for some in batched(starts, thread_count()):
+            for first, (across, down) in zip(some, parallel(row_of_blocks, some), strict=True):
+                sums[first : first + BLOCK] += across
+                sums[first:] += down
     return sums
+
+
+def _factors(space: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two matrices whose rows' products are squared Euclidean distances, or 1 less the cosine."""
+    ones = np.ones((len(space), 1))
+    if metric == "cosine":
+        return np.hstack([space, ones]), np.hstack([-space, ones])
+    squares = np.einsum("ij,ij->i", space, space)[:, None]
+    return np.hstack([space, squares, ones]), np.hstack([-2 * space, ones, squares])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 EXACT = 200_000  # cells up to which neighbours are searched exactly, each with each
+FITTED = SCORED = 50_000  # cells behind a UMAP, and of each of three samples that are scored
 START = 4.0  # seconds of a script before its work
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
 STEP = {"mosaic": 0.06, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
@@ -41,10 +42,16 @@ def cpu_seconds(
         "embedding": embed,
         "training": train + 8 * len(slices) + 6e-6 * cells,
         "alignment": 20 + 2.0 * len(slices) * (len(slices) - 1) / 2 + 5e-5 * cells,
-        "joining": 20 + 2.7e-3 * cells,
-        "scores": embeddings * (20 + 2.6e-3 * cells),
+        "joining": 2 * START + 6e-5 * cells + 3 * _umap(cells),
+        "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
         "report": 15 + 1e-4 * cells,
     }  # fmt: skip
+
+
+def _umap(cells: int) -> float:
+    """A UMAP fitted to FITTED cells at most, each of which the other cells are compared with."""
+    fitted = min(cells, FITTED)
+    return 10 + 6e-4 * fitted + 3e-9 * fitted * (cells - fitted)
 
 
 def _scgpt(size: Size) -> float:
@@ -61,6 +68,6 @@ def memory_gb(slices: Sequence[Size], scgpt: bool = False) -> dict[str, float]:
         "slices": largest,
         "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
         "training": 1.1 + 7e-7 * cells + 1.2e-8 * values,
-        "joining": 0.6 + 4e-6 * cells + 1.2e-8 * values,
-        "scores": 1.9 + 6e-6 * cells,
+        "joining": 0.4 + 7e-7 * cells + 1e-5 * min(cells, FITTED) + 1.2e-8 * values / len(slices),
+        "scores": 1.2 + 1.2e-5 * min(cells, SCORED) + 1.5e-6 * cells,
     }

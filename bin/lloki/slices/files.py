@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -46,7 +46,7 @@ def read_h5ad(path: str | Path, genes: bool = True) -> ad.AnnData:
 def check_whole(data: ad.AnnData, path: str | Path, genes: bool = True) -> None:
     """InputError where a part of an AnnData is not what it has to be; genes: as in `read_h5ad`."""
     _check_indices(data, path)
-    _check_cells(data, path, genes)
+    check_cells(data, path, genes)
 
 
 def _check_indices(data: ad.AnnData, path: Path) -> None:
@@ -58,7 +58,7 @@ def _check_indices(data: ad.AnnData, path: Path) -> None:
             check_sparse(matrix, path)
 
 
-def _check_cells(data: ad.AnnData, path: str | Path, genes: bool = True) -> None:
+def check_cells(data: ad.AnnData, path: str | Path, genes: bool = True) -> None:
     """InputError where names, columns or notes are not what they have to be."""
     check_names(data, path, genes)
     check_columns(data, path)
@@ -222,35 +222,6 @@ def read_embedding(path: str | Path, *keys: str) -> ad.AnnData:
     return data
 
 
-def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, int]]:
-    """Read obs and uns['lloki'] of a file alone, and the shape of obsm[key] (n × d).
-
-    InputError as from `read_embedding`; whether values are finite is for `embedding_blocks`.
-    """
-    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
-        data = ad.AnnData(obs=ad.io.read_elem(file["obs"]))
-        if "uns/lloki" in file:
-            data.uns["lloki"] = ad.io.read_elem(file["uns/lloki"])
-        shape = file[f"obsm/{key}"].shape if f"obsm/{key}" in file else None
-    _check_cells(data, path)
-    if shape is None:
-        raise InputError(path, f"obsm[{key!r}] is missing", "run the stage that makes it first")
-    return data, shape
-
-
-def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[np.ndarray]:
-    """obsm[key] of a file that `read_cells` read, float32, so many rows at a time.
-
-    InputError where a value is not finite.
-    """
-    with h5py.File(path) as file:
-        values = file[f"obsm/{key}"]
-        for start in range(0, len(values), rows):
-            block = np.asarray(values[start : start + rows], dtype=np.float32)
-            check_embedding(block, path, key)
-            yield block
-
-
 def without_expression(data: ad.AnnData) -> ad.AnnData:
     """The cells alone: obs, coordinates and provenance, no genes."""
     keep = {"spatial": data.obsm["spatial"]} if "spatial" in data.obsm else {}
@@ -278,13 +249,23 @@ def record(data: ad.AnnData, stage: str, **decisions: object) -> None:
     data.uns["lloki"] = notes
 
 
-def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
-    """Write an AnnData, lightly compressed; names as plain strings, for older readers too."""
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Within it names are written as plain strings, for older readers too.
+
+    InputError for values that no AnnData holds, such as a note of bytes.
+    """
     from anndata._io.specs.registry import IORegistryError
 
     with ad.settings.override(allow_write_nullable_strings=False):
         try:
-            data.write_h5ad(path, compression="gzip", compression_opts=1)
-        except IORegistryError as error:  # values that no AnnData holds, such as a note of bytes
+            yield
+        except IORegistryError as error:
             fact = f"it has values that cannot be written ({str(error).splitlines()[0][:100]})"
             raise InputError(Path(path).name, fact, "make the inputs again") from None
+
+
+def write_h5ad(data: ad.AnnData, path: str | Path) -> None:
+    """Write an AnnData, lightly compressed."""
+    with writing(path):
+        data.write_h5ad(path, compression="gzip", compression_opts=1)

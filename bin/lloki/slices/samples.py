@@ -12,14 +12,8 @@ import numpy as np
 
 from lloki.slices import hdf5
 from lloki.slices.checks import check_embedding
-from lloki.slices.files import (
-    ANNDATA,
-    embedder,
-    embedding_blocks,
-    read_cells,
-    read_expression,
-    sample_name,
-)
+from lloki.slices.files import ANNDATA, embedder, read_expression, sample_name
+from lloki.slices.parts import embedding_blocks, read_cells
 from lloki.support.errors import InputError
 
 WIDTH = {"spatial": "give 2 coordinates a cell in all slices, or 3 in all"}
@@ -49,22 +43,28 @@ def by_sample(
         found[sample] = data
         first = next(iter(found.values()))
         for key in same_width:
-            here, there = data.obsm[key].shape[1], first.obsm[key].shape[1]
-            if here != there:
-                fact = f"obsm[{key!r}] has {here} columns, in {paths[0]} it has {there}"
-                raise InputError(path, fact, WIDTH.get(key, "embed all slices by one model"))
+            check_width(key, path, data.obsm[key].shape[1], paths[0], first.obsm[key].shape[1])
     return found
 
 
+def check_width(key: str, path: str, here: int, first: str, there: int) -> None:
+    """InputError where obsm[key] has not as many columns in a file as in the first one."""
+    if here != there:
+        fact = f"obsm[{key!r}] has {here} columns, in {first} it has {there}"
+        raise InputError(path, fact, WIDTH.get(key, "embed all slices by one model"))
+
+
 def expression_of(
-    paths: Sequence[str], embedded: Mapping[str, ad.AnnData]
+    paths: Sequence[str],
+    embedded: Mapping[str, ad.AnnData],
+    read: Callable[[str], ad.AnnData] = read_expression,
 ) -> dict[str, ad.AnnData]:
-    """The slice of each embedded sample, in their order.
+    """The slice of each embedded sample, in their order, as `read` gives it.
 
     InputError unless there is one for each, with the cells of the embedding in their order, and
     none beside.
     """
-    found = by_sample(paths, read_expression)
+    found = by_sample(paths, read)
     for path, (sample, data) in zip(paths, found.items(), strict=True):
         if sample not in embedded:
             raise InputError(path, f"no --input is of its sample {sample!r}", "give both or none")

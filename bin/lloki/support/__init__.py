@@ -2,6 +2,6 @@
 
 `cli`: the command of a stage, its common options, progress, outputs; `errors`: what ends it with
 one line; `checkpoint`: the state of a training; `checksum`, `storage`: files; `names`: of files and
-elements; `neighbours`, `search`: nearest neighbours, exact and by an index; `device`, `threads`:
-what computes.
+elements; `neighbours`, `search`: nearest neighbours, exact and by an index; `clusters`: k-means;
+`device`, `threads`: what computes.
 """

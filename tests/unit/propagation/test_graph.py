@@ -136,3 +136,21 @@ def test_averaging_gives_weighted_means_of_the_neighbours():
     assert (result.format, result.dtype) == ("csr", np.float32)
     expected = [np.average(values, axis=0, weights=w) if w.any() else np.zeros(5) for w in weights]
     np.testing.assert_allclose(result @ values, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [graph.EIGEN_LIMIT, 10])
+def test_components_of_a_matrix_in_blocks_are_those_of_the_whole(demo, limit, monkeypatch):
+    monkeypatch.setattr(graph, "EIGEN_LIMIT", limit)
+    monkeypatch.setattr(graph, "BLOCK_VALUES", 40 * demo.n_vars)
+    asked = []
+
+    def read(rows):
+        asked.append(rows)
+        step = rows or demo.n_obs
+        return [demo.X[start : start + step] for start in range(0, demo.n_obs, step)]
+
+    found = np.concatenate(list(graph.stored_components(read, demo.shape, 5)))
+    whole = graph.principal_components(demo.X, 5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.abs(found), np.abs(whole), atol=1e-3)
+    assert set(asked) == ({40} if limit > 10 else {None})

@@ -112,6 +112,15 @@ def test_figures_of_the_stages_stand_in_their_sections(whole):
         assert version in sections["versions"].content
 
 
+def test_scores_by_samples_say_so(whole):
+    assert "samples" not in content(scores.scores(whole))
+    found = next(record for record in whole.records if record["stage"] == "benchmark")
+    found["draws"] = 3
+    whole.metrics["spread"] = [0.012, 0.004]
+    said = content(scores.scores(whole))
+    assert "So many in each of 3 samples" in said and "(0.012 at most, cLISI)" in said
+
+
 def test_an_scgpt_embedding_is_named_and_cited():
     data = joined()
     data.uns["lloki"]["embedder"] = "scgpt"

@@ -80,6 +80,17 @@ def test_every_metric_equals_that_of_scib_metrics(cells):
     assert list(found) == [name for name in metrics.GROUPS if name in found]
 
 
+def test_the_test_of_kbet_is_that_of_scib_metrics():
+    from scib_metrics.metrics import _kbet
+
+    rng = np.random.default_rng(0)
+    batches = rng.choice(4, 300, p=[0.1, 0.2, 0.3, 0.4]).astype(np.int8)
+    near = batches[rng.integers(300, size=(300, 30))]
+    theirs = _kbet._kbet(near, batches, 4)
+    for ours, other in zip(metrics.batch_test(near, batches, 4), theirs, strict=True):
+        np.testing.assert_allclose(ours, other, atol=1e-5)
+
+
 def test_kbet_that_cannot_be_had_is_no_number(cells):
     _, after, _, batches = cells
     found = metrics.neighbours(after)
@@ -104,6 +115,10 @@ def test_spatial_coherence_against_a_loop():
                 limit = np.quantile(gaps, 0.1)
                 hits += (np.linalg.norm(space[near] - space[i], axis=1) <= limit).tolist()
             assert share == pytest.approx(np.mean(hits)), name
+    some = np.flatnonzero(samples == "b")[:10]  # their neighbours are among all cells
+    every = [metrics.spatial_coherence(places, places, samples, 0, np.array([c])) for c in some]
+    found = metrics.spatial_coherence(places, places, samples, 0, some)
+    assert found == {"b": pytest.approx(np.mean([share["b"] for share in every]))}
     chance = metrics.spatial_coherence(rng.normal(size=(3000, 5)), rng.random((3000, 2)),
                                        np.repeat("a", 3000))  # fmt: skip
     assert chance["a"] == pytest.approx(0.1, abs=0.02)
@@ -209,18 +224,3 @@ def test_label_transfer_asks_only_for_labels_that_can_be_known():
     batches = np.where(labels == "c", 1, batches)  # c cannot be known from batch 2
     assert metrics.label_transfer(space, labels, batches) == 1
     assert np.isnan(metrics.label_transfer(space, batches.astype(str), batches))
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.data())
-def test_a_stratified_sample_is_in_proportion(sizes, data):
-    strata = np.repeat(np.arange(len(sizes)).astype(str), sizes)
-    n = data.draw(st.integers(1, len(strata)))
-    chosen = metrics.stratified_sample(strata, n, seed=3)
-    assert len(set(chosen)) == n
-    assert (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(chosen, metrics.stratified_sample(strata, n, seed=3))
-    taken = np.bincount(strata[chosen].astype(int), minlength=len(sizes))
-    if n >= len(sizes):
-        assert taken.min() >= 1
-        assert (np.abs(taken - n * np.array(sizes) / len(strata)) <= len(sizes)).all()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lloki.slices import files
+from lloki.slices import files, parts
 from lloki.support.errors import InputError
 
 DEMO = Path(__file__).parents[3] / "assets" / "demo"
@@ -235,7 +235,7 @@ def test_notes_of_another_kind_are_refused(notes, tmp_path):
     data = ad.AnnData(np.eye(2, dtype=np.float32), uns={"lloki": notes})
     data.obsm["X_lloki_fp"] = np.eye(2, dtype=np.float32)
     data.write_h5ad(tmp_path / "a.h5ad")
-    for read in (files.read_h5ad, lambda path: files.read_cells(path, "X_lloki_fp")):
+    for read in (files.read_h5ad, lambda path: parts.read_cells(path, "X_lloki_fp")):
         with pytest.raises(InputError, match="not what a stage wrote"):
             read(tmp_path / "a.h5ad")
 

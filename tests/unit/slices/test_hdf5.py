@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lloki.slices import files, hdf5
+from lloki.slices import files, hdf5, parts
 from lloki.support.errors import InputError
 
 
@@ -74,6 +74,6 @@ def test_values_in_another_file_are_never_read(path, tmp_path):
         path.write_bytes(whole)
         with h5py.File(path, "r+") as file:
             way(file["uns"])
-        for read in (files.read_h5ad, lambda path: files.read_cells(path, "X_pca")):
+        for read in (files.read_h5ad, lambda path: parts.read_cells(path, "X_pca")):
             with pytest.raises(InputError, match="/uns/x lies in another file; write it"):
                 read(path)
