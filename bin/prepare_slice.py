@@ -11,6 +11,7 @@ from lloki.support.errors import InputError
 
 ORGANISMS = ("human", "mouse")
 FORMATS = ("h5ad", "xenium", "merscope", "cosmx", "anndata", "spatialdata", "tables")
+OWN = {"sample", "technology", "panel", "subject", "align_group", "z"}  # columns that it writes
 MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy's tutorials have it
 
 
@@ -68,6 +69,9 @@ def main(
     for option, value in (("--sample", sample), ("--technology", technology)):
         if not value.strip():
             raise InputError(option, "it is empty", "give a name")
+    for key in OWN.intersection(label_key):
+        remedy = f"name another; your column of this name is kept as {key}_given"
+        raise InputError(f"--label-key {key}", "that is a column of the pipeline", remedy)
     if z is not None and not abs(z) < float("inf"):
         raise InputError("--z", f"{z} is no number", "give the order or depth of the slice")
     if spatial_unit_um is not None and not 0 < spatial_unit_um < float("inf"):

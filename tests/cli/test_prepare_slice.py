@@ -321,6 +321,18 @@ def test_columns_of_the_user_stay_under_another_name(small, tmp_path, out):
     assert "technology_given" not in data.obs
 
 
+def test_columns_of_the_pipeline_are_no_labels_and_pixels_are_said(small, tmp_path, out):
+    small.obs["panel"] = "mine"
+    path = saved(small, tmp_path / "a.h5ad")
+    refused(call(path, out, "--label-key", "panel"), "a column of the pipeline", "panel_given")
+    refused(call(path, out, "--z", "nan"), "--z", "no number")
+    (tmp_path / "counts.csv").write_text("cell,A\na,1\nb,2\n")
+    (tmp_path / "places.csv").write_text("cell,x_px,y_px\na,1,1\nb,9,9\n")
+    tables = [tmp_path / "counts.csv", out, "--coordinates", tmp_path / "places.csv"]
+    assert "x_px, y_px are pixels, taken for micrometres" in call(*tables).stderr
+    assert "pixels" not in call(*tables, "--spatial-unit-um", "0.5").stderr
+
+
 def test_the_place_of_the_counts_can_be_said(small, tmp_path, out):
     small.layers["mine"] = small.X.copy()
     small.X = small.X.log1p()

@@ -96,8 +96,14 @@ def _rows(path: str | Path) -> list[list[str]]:
         lines = [line for line in lines if line.strip() and not line.lstrip('"').startswith("#")]
         first = next((line for line in lines[:2] if re.search("[\t,;]", line)), "")
         between = max("\t,;", key=first.count)
+        decimal = re.compile(r"[-+]?\d*,\d+") if between == ";" else None  # a comma for a point
         found = [
-            [field.strip() for field in row]
+            [
+                field.strip().replace(",", ".")
+                if decimal and decimal.fullmatch(field.strip())
+                else field.strip()
+                for field in row
+            ]
             for row in csv.reader(lines, delimiter=between, strict=True)
         ]
     except (UnicodeDecodeError, csv.Error) as error:

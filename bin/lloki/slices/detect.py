@@ -104,6 +104,10 @@ def _read(path: Path, form: str, region, fov, coordinates, unit_um, keep_control
     if form == "tables":
         pair = (path, coordinates) if coordinates else _pair(path)
         data, warnings = tables.read_tables(*pair)
+        if unit_um is None and (told := tables.pixels(pair[1])):
+            warnings.append(
+                f"{told} are pixels, taken for micrometres: set spatial_unit_um (CosMx: 0.12028)"
+            )
         return Source(data, form, [Path(p) for p in pair], warnings=warnings)
     return Source(files.read_h5ad(path, genes=False), form, [path])
 

@@ -20,6 +20,7 @@ import pandas as pd
 from lloki.slices import vendor
 from lloki.slices.dense import check_names_of_cells, read_columns, read_dense, read_header
 from lloki.slices.source import Source
+from lloki.slices.tables import is_no_gene
 from lloki.support.errors import InputError
 
 COUNTS, METADATA = "cell_by_gene.csv", "cell_metadata.csv"  # how the names of the files end
@@ -54,8 +55,9 @@ def read_files(
     table = _read_metadata(metadata)
     names, _ = read_header(counts)
     key = _id_column(names)
+    others = [i for i, name in enumerate(names) if i != key and (not name or is_no_gene(name))]
     dense = read_dense(
-        counts, [key], without=[i for i, name in enumerate(names) if not name and i != key],
+        counts, [key], without=others,
         check=lambda values: vendor.check_counts(
             values, counts, "no whole counts", "give raw counts"
         ),
@@ -73,6 +75,8 @@ def read_files(
     if lacking == len(ids):
         fact = f"none of its cells ({table.index[0]!r}, ...) is in {counts.name} ({ids[0]!r}, ...)"
         raise InputError(metadata, fact, "give the two tables of one region and segmentation")
+    if told := [names[i] for i in others if names[i]]:
+        warnings.append(f"columns that are no genes are passed over ({', '.join(told)})")
     if lacking:
         warnings.append(f"{lacking} cells of {counts.name} are not in {metadata.name}: left out")
     facts = {

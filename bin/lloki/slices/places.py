@@ -21,7 +21,7 @@ PLACES = (*WHOLE_SLIDE, "spatial", "X_spatial", "spatial3d")  # keys of obsm
 AXES = (  # columns of obs
     ("x_centroid", "y_centroid"), ("center_x", "center_y"),
     ("CenterX_global_px", "CenterY_global_px"), ("x_um", "y_um"), ("X_um", "Y_um"),
-    ("spatial_x", "spatial_y"), ("x", "y"), ("X", "Y"),
+    ("spatial_x", "spatial_y"), ("x", "y"), ("X", "Y"), ("x_px", "y_px"),
 )  # fmt: skip
 
 

@@ -127,6 +127,13 @@ def _turned(counts: str | Path, names: list[str], known: pd.Index) -> bool:
     return pd.Index(names).isin(known).mean() > first.isin(known).mean()
 
 
+def pixels(coordinates: str | Path) -> str | None:
+    """The columns of a table of coordinates whose names say that they are pixels."""
+    names = dense.read_header(coordinates)[0]
+    told = [names[i] for i in _axes(names, coordinates) if "_px" in names[i].lower()]
+    return ", ".join(told) or None
+
+
 def _axes(names: list[str], where: object) -> list[int]:
     """Positions of the columns x, y (and z) of a table of coordinates: by name, if they can."""
     lower = [name.lower() for name in names]

@@ -155,3 +155,9 @@ def test_row_numbers_are_no_names_of_cells(data, tmp_path):
 def test_a_first_line_of_no_cell_is_said_to_be_the_header(choose):
     _, said = choose("zzz,Foo\nd,x\n")
     assert "'zzz,Foo' is taken for its header" in said[0]
+
+
+def test_decimal_commas_are_numbers_where_semicolons_separate(choose):
+    cells, _ = choose("cell_id;score;note\nd;0,5;a,b\n2317032900022100080;-1,25;c\n")
+    assert cells.obs["score"].tolist() == [-1.25, 0.5]
+    assert cells.obs["note"].tolist() == ["c", "a,b"]

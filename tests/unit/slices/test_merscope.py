@@ -165,3 +165,13 @@ def test_tables_that_were_written_again_with_row_numbers_are_refused(tmp_path):
         table.columns = ["Unnamed: 0", *table.columns[1:]]
         table.to_csv(folder / name)
         refused(folder, "its first column counts the rows, and 'Unnamed: 0' names the cells")
+
+
+def test_columns_that_programs_put_beside_the_genes_are_passed_over(tmp_path):
+    counts, metadata = old()
+    head, *rows = counts.splitlines()
+    wider = "\n".join([f"{head},total_counts", *(f"{row},99" for row in rows)]) + "\n"
+    folder = write(tmp_path, wider, metadata)
+    source = merscope.read(folder)
+    assert source.data.var_names.tolist() == GENES
+    assert "no genes are passed over (total_counts)" in source.warnings[0]
