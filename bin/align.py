@@ -25,7 +25,7 @@ def main(run: Run, input, pairs, output, reference, seed) -> None:
     from lloki.alignment import groups, joint, stored
     from lloki.slices import files, samples
 
-    parts = samples.by_sample(input, _read, same_width=("X_lloki", "spatial"))
+    parts = samples.by_sample(input, stored.read_slice, same_width=("X_lloki", "spatial"))
     members = groups.members(parts, reference)
     known = _known([pair for path in sorted(pairs) for pair in stored.read_pairs(path)], parts)
     rows, frames = {}, []
@@ -62,15 +62,6 @@ def main(run: Run, input, pairs, output, reference, seed) -> None:
         drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in known]
         drawn = pd.concat(drawn) if drawn else pd.DataFrame(columns=LANDMARKS)
         drawn.to_csv(folder / "landmarks.csv", index=False)
-
-
-def _read(path: str):
-    """A slice that was integrated, with its coordinates."""
-    from lloki.slices import checks, files
-
-    part = files.read_embedding(path, "X_lloki")
-    part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
-    return part
 
 
 def _known(pairs: list, parts: dict) -> list:

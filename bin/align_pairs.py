@@ -50,7 +50,7 @@ def main(
         raise InputError("--tolerance", f"{tolerance} is not positive", "give micrometres")
     asked = _asked(plan, task)
     named = {sample for pair in asked for sample in pair}
-    parts = samples.by_sample(input, _read, same_width=("X_lloki", "spatial"))
+    parts = samples.by_sample(input, stored.read_slice, same_width=("X_lloki", "spatial"))
     if lacking := sorted(named - set(parts)):
         raise InputError(
             plan, f"no --input is of {', '.join(lacking)}", "give the slices of the plan"
@@ -70,15 +70,6 @@ def main(
     run.report(pairs=[pair.fit.figures(pair.moving, pair.fixed) for pair in pairs])
     with run.output(output) as temporary:
         stored.write_pairs(pairs, temporary)
-
-
-def _read(path: str):
-    """A slice that was integrated, with its coordinates."""
-    from lloki.slices import checks, files
-
-    part = files.read_embedding(path, "X_lloki")
-    part.obsm["spatial"] = checks.check_coordinates(part.obsm.get("spatial"), path)
-    return part
 
 
 def _asked(path: str, task: int | None) -> list[tuple[str, str]]:

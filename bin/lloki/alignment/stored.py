@@ -1,4 +1,4 @@
-"""Pairs of slices that were aligned, as files: what one task found, for the one that joins them."""
+"""Slices to align, and pairs that were aligned, as files: what one task found, for the next."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 
 from lloki.alignment.joint import Pair
 from lloki.alignment.pairwise import Alignment
 from lloki.alignment.rigid import Motion
+from lloki.slices.checks import check_coordinates
+from lloki.slices.files import read_embedding
 from lloki.support.errors import InputError
 
 TEXT = ("method", "reason")
 NUMBERS = ("rmsd", "tolerance", "score", "p")
 ARRAYS = ("pairs", "inliers", "chance")
+
+
+def read_slice(path: str | Path) -> ad.AnnData:
+    """A slice that was integrated: obsm['X_lloki'], and coordinates that are sound."""
+    part = read_embedding(path, "X_lloki")
+    part.obsm["spatial"] = check_coordinates(part.obsm.get("spatial"), path)
+    return part
 
 
 def write_pairs(pairs: Sequence[Pair], path: str | Path) -> None:
