@@ -40,6 +40,7 @@ process RUN_RECORD {
     cp -L ${versions} software_versions.yml
     cp -L ${workflow_file} main.nf
     cp -L ${index} index.json
-    touch run.json ro-crate-metadata.json index.csv
+    printf '{"pipeline": {"session": "%s"}}' '${workflow.sessionId}' > run.json
+    touch ro-crate-metadata.json index.csv
     """
 }
