@@ -86,10 +86,12 @@ def outdir_faults(overwrite) {
         return []
     }
     def session = record.text =~ /"session": "([^"]+)"/
-    if (workflow.resume && session.find() && session.group(1) == workflow.sessionId.toString()) {
+    def known = session.find() ? session.group(1) : ''
+    if (workflow.resume && known == workflow.sessionId.toString()) {
         return []
     }
-    return ["--outdir ${params.outdir}: it holds the results of another run; name another folder, take that run up with -resume, or --overwrite".toString()]
+    // -resume alone takes up the last run in the folder of the launch, and this refused one is that.
+    return ["--outdir ${params.outdir}: it holds the results of another run; name another folder, take that run up with -resume ${known}, or --overwrite".toString()]
 }
 
 /** Where the results are; or, after a fault in the input, the line that says what to mend. */

@@ -142,16 +142,19 @@ def test_resume_runs_nothing_again(demo):
     assert {row["name"] for row in trace(demo) if row["status"] != "CACHED"} == set()
 
 
-def test_the_results_of_another_run_are_kept(demo):
+def test_the_results_of_another_run_are_kept(demo, tmp_path):
     """Even with -resume, where that takes up another run than the one that made them."""
-    (demo / "taken").mkdir()
-    record = (demo / "results/run.json").read_text().replace('"session": "', '"session": "other')
-    (demo / "taken/run.json").write_text(record)
+    (tmp_path / "taken").mkdir()
+    record = (demo / "results/run.json").read_text()
+    (tmp_path / "taken/run.json").write_text(record)
+    session = json.loads(record)["pipeline"]["session"]
     for more in ([], ["-resume"]):
-        run = nextflow("-profile", "test", "--outdir", "taken", *more, cwd=demo)
+        run = nextflow("-profile", "test", "--outdir", "taken", *more, cwd=tmp_path)
         assert run.returncode != 0
         assert "--outdir taken: it holds the results of another run; name another" in run.stdout
-        assert (demo / "taken/run.json").read_text() == record and not trace(demo, "taken")
+        assert f"with -resume {session}, or" in run.stdout
+        assert (tmp_path / "taken/run.json").read_text() == record
+        assert not trace(tmp_path, "taken")
 
 
 def test_a_label_that_no_slice_has_stops_the_run_before_the_training(demo):
