@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test fuzz lint lint-nf-core bench lock baselines images bundle test-containers test-executors clean
+.PHONY: help setup demo demo-add test fuzz lint lint-nf-core bench lock baselines images bundle test-containers test-executors clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -13,6 +13,11 @@ setup:  ## make .venv: Python packages, Java, Nextflow (PYTHON=/path/to/python3 
 demo: setup  ## run the pipeline on the example slices
 	nextflow run . -profile test --outdir results/demo --overwrite
 	@echo; ls -1 "$(CURDIR)/results/demo/"{integrated.h5ad,report.html}
+
+demo-add: setup  ## map one of the example slices onto the model of the others
+	nextflow run . -profile test --input assets/demo/known.csv --outdir results/known --overwrite
+	nextflow run . -profile test --input assets/demo/new.csv --add_to results/known --outdir results/added --overwrite
+	@echo; ls -1 "$(CURDIR)/results/added/"{integrated.h5ad,report.html}
 
 test: setup  ## run all tests (ARGS='-m "not pipeline"' for those without Nextflow)
 	pytest $(ARGS)

@@ -5,13 +5,15 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { check_parameters ; given ; help_text ; parameters_json ; settings } from './functions/parameters'
+include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; outdir_faults ; pipeline_facts ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; former_slices ; outdir_faults ; pipeline_facts ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
 include { INFER_CAE } from './modules/infer_cae/main'
+include { GATHER_MODEL } from './modules/gather_model/main'
+include { FORMER_SLICE } from './modules/former_slice/main'
 include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
@@ -24,6 +26,7 @@ include { RUN_RECORD } from './modules/run_record/main'
 workflow LLOKI {
     take:
     samples // [meta, input, coordinates, cells, reference]
+    former // [meta, lloki, slice] of the run to add to
 
     main:
     labels = (given().cell_type_key ?: '').tokenize(',')*.trim()
@@ -38,16 +41,27 @@ workflow LLOKI {
     fp = LLOKI_FP.out.fp
 
     // All slices together: one latent space, one frame of coordinates, one file.
-    adapted = given().cae_adapt_from ? file(given().cae_adapt_from) : []
+    adapted = model_folder() ? model_folder().resolve('cae') : []
     TRAIN_CAE(by_sample(trained_on(fp)), by_sample(trained_on(slices)), adapted, settings('train_cae'))
     INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
-    ALIGNMENT(INFER_CAE.out.lloki)
-    INTEGRATE(ALIGNMENT.out.lloki, by_sample(slices), settings('integrate'))
+    // Slices of the run to add to join here, as they are.
+    FORMER_SLICE(former, TRAIN_CAE.out.model, settings('former_slice'))
+    lloki = INFER_CAE.out.lloki.mix(FORMER_SLICE.out.lloki)
+    together = slices.mix(FORMER_SLICE.out.slice)
+    ALIGNMENT(lloki)
+    INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
+
+    // All that later slices need to be mapped into this embedding.
+    GATHER_MODEL(
+        TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
+        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
+        settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
+    )
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
-    embedded = [fp: fp, slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
-    COMPARE(methods, slices, embedded)
+    embedded = [fp: fp.mix(FORMER_SLICE.out.lloki), slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
+    COMPARE(methods, together, embedded)
     BENCHMARK(
         INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
         settings('benchmark', ['--label-key': labels.take(1), '--expected': methods*.method]),
@@ -56,7 +70,7 @@ workflow LLOKI {
     alignment_scores = channel.value([])
     others = []
     if (given().benchmark_alignment) {
-        BENCHMARK_ALIGNMENT(ALIGNMENT.out.lloki, by_sample(slices), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
+        BENCHMARK_ALIGNMENT(ALIGNMENT.out.lloki, by_sample(together), settings('benchmark_alignment', ['--label-key': labels.take(1)]))
         alignment_scores = BENCHMARK_ALIGNMENT.out.scores
         others = [BENCHMARK_ALIGNMENT.out]
     }
@@ -70,7 +84,8 @@ workflow LLOKI {
 
     // What was done, in figures.
     done = others + viewer + [
-        INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGNMENT.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
+        INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
+        INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
@@ -86,7 +101,8 @@ workflow LLOKI {
     results = INPUTS.out.results.mix(
         LLOKI_FP.out.results, ALIGNMENT.out.results, COMPARE.out.results,
         published(
-            train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json,
+            train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
+            former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
@@ -110,7 +126,9 @@ workflow {
         return
     }
     check_parameters(baseline_faults() + outdir_faults(given().overwrite))
-    LLOKI(channel.fromList(read_samplesheet(file(given().input), given().reference)))
+    former = former_slices(given().add_to)
+    rows = read_samplesheet(file(given().input), default_reference(), former*.first()*.id)
+    LLOKI(channel.fromList(rows), channel.fromList(former))
 
     workflow.onComplete = {
         println(closing_words(given().check))

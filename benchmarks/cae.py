@@ -64,7 +64,7 @@ def searched(_random, embedding, of_slice: np.ndarray, _types):
     from lloki.integration import pairs
 
     clock = [(time.perf_counter(), time.process_time())]
-    space = pairs.search_space(embedding)
+    space = pairs.search_space(embedding, pairs.search_axes(embedding))
     near = pairs.own_neighbors(space, of_slice, 30)
     clock.append((time.perf_counter(), time.process_time()))
     views = views_of(space, of_slice, near)
@@ -80,7 +80,7 @@ def partly(random: np.random.Generator, embedding, of_slice: np.ndarray, types: 
 
     near, found, _ = drawn(random, embedding, of_slice, types)
     slices, rows = of_slice[-1] + 1, np.flatnonzero(of_slice == 0)
-    space = pairs.search_space(embedding)
+    space = pairs.search_space(embedding, pairs.search_axes(embedding))
     clock = [(time.perf_counter(), time.process_time())]
     near[rows] = pairs.own_neighbors(space[rows], of_slice[rows], 30)
     clock.append((time.perf_counter(), time.process_time()))

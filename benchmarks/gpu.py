@@ -156,7 +156,7 @@ def of_cae(random: np.random.Generator, cells: int, part: float) -> None:
 def searched(embedding: np.ndarray, of_slice: np.ndarray, part: float) -> None:
     """What a training searches: neighbours within slices, pairs between them."""
     share = max(1, int(1 / part))
-    space = pairs.search_space(embedding[::share])
+    space = pairs.search_space(embedding[::share], pairs.search_axes(embedding[::share]))
 
     def find(space: np.ndarray, of_slice: np.ndarray, gpu: torch.device | None):
         near = pairs.own_neighbors(space, of_slice, 30, gpu=gpu)

@@ -27,19 +27,22 @@ TABLE = (  # of the terminal: heading, column of the CSV
 @click.option("--embedder", type=click.Choice(["mosaic", "scgpt"]), default="mosaic",
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
+@click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
 def main(
-    run: Run, input, reference, label_key, min_shared_genes, embedder, methods, output, record_fault
-) -> None:
+    run: Run, input, reference, label_key, min_shared_genes, embedder, methods, model, output,
+    record_fault,
+) -> None:  # fmt: skip
     """Say what every slice holds, what does not fit, and what the run will take."""
     from lloki.slices import inspection
 
     slices = sorted(map(_record, input), key=lambda record: record["sample"])
     references = [_record(path) for path in sorted(reference)]
     faults = inspection.faults(slices, references, label_key, min_shared_genes)
-    for warning in inspection.doubts(slices, references, label_key):
+    known = _batches(model) if model else None
+    for warning in inspection.doubts(slices, references, label_key, known):
         run.warn(warning)
     rows = inspection.table(slices, references, label_key)
     taken = _cost(inspection.read(slices), embedder, methods)
@@ -68,6 +71,15 @@ def _record(path: str) -> dict:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(path, "no record of prepare_slice or check_reference", "check the path")
+
+
+def _batches(path: str) -> list[tuple[str, str]]:
+    """Technology and panel of each batch of a model; InputError where the file says none."""
+    try:
+        batches = json.loads(Path(path).read_text())["batches"]
+        return [(batch["technology"], batch["panel"]) for batch in batches]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(path, "no model of a run", "give model.json of results/model") from None
 
 
 def _cost(slices: list[dict], embedder: str, methods: int) -> dict:

@@ -63,7 +63,7 @@ def _inputs(record: dict) -> dict:
 
 def _write_index(entries: list[dict], records: list[dict], output: str) -> list[Path]:
     """The published files with what is known of their slices, as a table and as JSON."""
-    slices = {r["sample"]: r for r in records if r["stage"] == "prepare_slice"}
+    slices = {r["sample"]: r for r in records if r["stage"] in ("prepare_slice", "former_slice")}
     rows = [
         {**entry, **{key: slices.get(entry["slice"], {}).get(key) for key in KNOWN}}
         for entry in sorted(entries, key=lambda entry: entry["file"])

@@ -3,11 +3,13 @@
 
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -52,8 +54,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
 @click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
               help="In triplets and conservation.")  # fmt: skip
-@click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it; "
-              "slices that it knows are anchors.")  # fmt: skip
+@click.option("--adapt-from", help="Model folder: learn only the vectors of batches new to it.")
 @click.option("--adapt-lr", type=click.FloatRange(0, min_open=True), default=0.01,
               help="With --adapt-from, instead of --lr.")  # fmt: skip
 @click.option("--checkpoint", help="File to resume a killed training from.  [default: "
@@ -71,68 +72,113 @@ def main(
     """
     if negatives == "hard" and not cell_type_key:
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
-    from lloki.integration import cae, subset, training
+    from lloki.integration import cae, training
     from lloki.slices import samples
     from lloki.support.checkpoint import Checkpoint, identity
     from lloki.support.device import choose_device, device_name
 
     where = choose_device(device)
+    inputs, old = sorted(input), None
+    if adapt_from:
+        inputs, old = _new_batches(inputs, adapt_from)
+        if not inputs:
+            _pass_on(run, output, adapt_from)
+            return
+        options["lr"] = options["adapt_lr"]
     together = int(os.environ.get("WORLD_SIZE", 1)) > 1
     rank = training.join_processes(where) if together else 0
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
+        inputs, left = _chosen(run, inputs, options)
         columns = ["technology", "panel", *filter(None, [cell_type_key])]
-        inputs, left = (
-            (sorted(input), set()) if adapt_from else _chosen(run, sorted(input), options)
+        data, embedding = samples.read_embeddings(
+            inputs, "X_lloki_fp", scratch, columns, old and old.anchors.embedding
         )
-        data, embedding = samples.read_embeddings(inputs, "X_lloki_fp", scratch, columns)
-        embedder, width = samples.one_embedder(data), embedding.shape[1]
-        tokens = [(str(d.obs["technology"].iloc[0]), str(d.obs["panel"].iloc[0]))
-                  for d in data.values()]  # fmt: skip
+        embedder = samples.one_embedder(data)
+        tokens = [samples.token(d) for d in data.values()]
         known = 0
-        if adapt_from:
-            model, batches, known = cae.model_to_adapt(
-                adapt_from, tokens, min(input), embedder, width
-            )
+        if old:
+            batches, known = old.batches + sorted(set(tokens) - set(old.batches)), len(old.batches)
+            model = cae.extended(old.model, len(batches))
         else:
             sizes = options["latent_dim"], options["batch_dim"]
-            model, batches = cae.new_model(tokens, width, *sizes, options["seed"])
-        batch = [batches.index(token) for token in tokens]
-        rows = None
-        if not adapt_from:
-            rows = subset.draw_cells(
-                [d.n_obs for d in data.values()], options["train_cells"], options["seed"]
-            )
-        cells, partners = _training_set(
-            run, data, embedding, batch, expression, left, rows, cell_type_key, negatives, where,
-            options,
-        )  # fmt: skip
-        if adapt_from:
-            options["lr"] = options["adapt_lr"]
-            cells.anchors = (cells.batch >= known).nonzero()[0]
+            model, batches = cae.new_model(tokens, embedding.shape[1], *sizes, options["seed"])
+        chosen, labels = _training_set(
+            run, data, embedding, batches, expression, old, cell_type_key, negatives, where, options
+        )
+        cells = chosen.cells
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}
         settings = training.Training(**told, epochs=_epochs(epochs) or training.epochs_for(steps))
-        trainer = training.Trainer(cells, partners, model, settings, where, known)
+        trainer = training.Trainer(cells, chosen.partners, model, settings, where, known)
         left_out = "input", "expression", "output", "checkpoint", "checkpoint_seconds", "device"
         training_of = identity(run.options, left_out, sorted({*input, *expression}))
         kept = Checkpoint(run, checkpoint or f"{output.rstrip('/')}.checkpoint", training_of)
         started = _train(run, trainer, kept, checkpoint_seconds, first=rank == 0)
-    training.leave_processes()
-    if rank:
-        sys.exit()  # the first process writes
-    names = [{"technology": t, "panel": p} for t, p in batches]
-    run.report(
-        samples=list(data), samples_left_out=sorted(left), cells=len(cells.slice),
-        batches=names, embedder=embedder,
-        pairs=len(partners.cells) // 2, cells_in_pairs=int((partners.counts() > 0).sum()),
-        epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
-        losses=trainer.history[-1], batches_known=known, device=device_name(where),
-    )  # fmt: skip
+        training.leave_processes()
+        if rank:
+            sys.exit()  # the first process writes
+        names = [{"technology": t, "panel": p} for t, p in batches]
+        run.report(
+            samples=list(data), samples_left_out=sorted(left), cells=anchors,
+            batches=names, embedder=embedder,
+            pairs=len(chosen.partners.cells) // 2,
+            cells_in_pairs=int((chosen.partners.counts() > 0).sum()),
+            epochs=settings.epochs, epochs_resumed=started, steps=steps * settings.epochs,
+            losses=trainer.history[-1], batches_known=known, device=device_name(where),
+        )  # fmt: skip
+        with run.output(output) as temporary:
+            temporary.mkdir()
+            lineage = old.lineage if old else []
+            notes = {"embedder": embedder, "adapted_from": lineage}
+            cae.save(trainer.model, names, trainer.training, temporary, **notes)
+            _save_anchors(temporary, chosen, labels, list(data), tokens, old, options["seed"])
+            run.write_table(temporary / "history.csv", trainer.history)
+
+
+class _Old(NamedTuple):
+    """A trained model to adapt: its batches, its hash after those of what it was adapted from."""
+
+    model: object
+    batches: list[tuple[str, str]]
+    lineage: list[str]
+    anchors: object
+
+
+def _new_batches(paths: list[str], folder: str) -> tuple[list[str], _Old]:
+    """Of the files those whose technology and panel the model does not know, and the model."""
+    from lloki.integration import anchors, cae
+    from lloki.slices import parts, samples
+    from lloki.support.checksum import sha256
+
+    widths = {}
+
+    def look(path: str):
+        data, (_, widths[path]) = parts.read_cells(path, "X_lloki_fp")
+        return data
+
+    found = samples.by_sample(paths, look, ("technology", "panel"))
+    embedder = samples.one_embedder(found)
+    model, batches, config = cae.read_model(folder, min(paths), embedder, widths[min(paths)])
+    lineage = [*config.get("adapted_from", []), sha256(folder)]
+    new = [p for p, d in zip(paths, found.values(), strict=True) if samples.token(d) not in batches]
+    return new, _Old(model, batches, lineage, anchors.load(folder))
+
+
+def _pass_on(run: Run, output: str, folder: str) -> None:
+    """The model as it is: it knows the technology and panel of every slice."""
+    run.report(samples=[], cells=0, epochs=0, steps=0)
     with run.output(output) as temporary:
-        temporary.mkdir()
-        cae.save(trainer.model, names, trainer.training, temporary, embedder=embedder)
-        run.write_table(temporary / "history.csv", trainer.history)
+        shutil.copytree(folder, temporary)
+
+
+def _save_anchors(folder, chosen, labels, names, tokens, old: _Old | None, seed: int) -> None:
+    """Cells of the slices trained on, after those that an adapted model had."""
+    from lloki.integration import anchors
+
+    drawn = anchors.draw(chosen.cells.embedding, chosen.views, names, tokens, labels, seed)
+    before = old.anchors.slices if old else []
+    anchors.save(anchors.Anchors(chosen.axes, [*before, *drawn]), folder)
 
 
 def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[str]]:
@@ -155,8 +201,7 @@ def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[s
         return paths, set()
     for sample, path in where.items():
         seen[sample] = samples.some_embeddings(path, "X_lloki_fp", subset.SEEN, options["seed"])
-    tokens = {s: (str(d.obs["technology"].iloc[0]), str(d.obs["panel"].iloc[0]))
-              for s, d in found.items()}  # fmt: skip
+    tokens = {s: samples.token(d) for s, d in found.items()}
     sizes = {sample: cells[path] for sample, path in where.items()}
     profiles = subset.profiles_of(seen, options["seed"])
     chosen = subset.choose_slices(tokens, sizes, profiles, options["train_cells"])
@@ -168,48 +213,61 @@ def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[s
 
 
 def _training_set(
-    run: Run, data: dict, embedding, batch, expression, left: set, rows, cell_type_key, negatives,
-    where, options: dict,
+    run: Run, data: dict, embedding, batches: list, expression, old: _Old | None, cell_type_key,
+    negatives, where, options: dict,
 ) -> tuple:  # fmt: skip
     """The cells and their partners in other batches, by their genes too where slices are given.
 
-    left: samples that are not trained on, whose slices are passed over; rows: cells of each slice
-    to train on (None: all).
+    Of more cells than --train-cells, so many are drawn. Beside them their labels, or None.
     """
     import numpy as np
 
-    from lloki.integration import training_set
+    from lloki.integration import subset, training_set
     from lloki.integration.pairs import Expression
     from lloki.slices import samples
 
+    sizes = [d.n_obs for d in data.values()]
+    n, rows = sum(sizes), subset.draw_cells(sizes, options["train_cells"], options["seed"])
     genes = [None] * len(data)
     if options["pair_genes"] and expression:
-        used = [path for path in expression if samples.read_sample(path) not in left]
+        used = [path for path in expression if samples.read_sample(path) in data]
         slices = list(samples.expression_of(used, data).values())
         if rows is not None:
             slices = [part[picked] for part, picked in zip(slices, rows, strict=True)]
         genes = [Expression.of(part.X, part.var_names) for part in slices]
     elif options["pair_genes"]:
         run.warn("no --slice: pairs are found by the embeddings alone, less surely")
-    sizes, labels = [d.n_obs for d in data.values()], None
+    labels = None
     if cell_type_key:
         columns = [d.obs[cell_type_key].astype(str).to_numpy(str) for d in data.values()]
-        labels = np.concatenate(columns)
+        labels = np.concatenate([*columns, *_labels_of(old, cell_type_key)])
     if rows is not None:
         starts = np.cumsum([0, *sizes[:-1]])
-        picked = np.concatenate([start + r for start, r in zip(starts, rows, strict=True)])
-        embedding, sizes = embedding[picked], [len(r) for r in rows]
-        labels = None if labels is None else labels[picked]
-        run.warn(f"trained on {len(picked):,} of their cells (--train-cells)")
+        picked = [start + r for start, r in zip(starts, rows, strict=True)]
+        sizes = [len(r) for r in rows]
+        run.warn(f"trained on {sum(sizes):,} of their cells (--train-cells)")
+        picked = np.concatenate([*picked, np.arange(n, len(embedding))])
+        embedding, labels = embedding[picked], None if labels is None else labels[picked]
     names = "neighbors", "pair_neighbors", "pair_smoothing", "seed"
-    cells, partners = training_set.assemble(
-        embedding, sizes, batch, genes, labels,
+    found = training_set.assemble(
+        embedding, sizes, [batches.index(samples.token(d)) for d in data.values()], genes, labels,
         hard_negatives=negatives == "hard", gpu=where if where.type == "cuda" else None,
+        known=old and old.anchors,
+        known_batches=[batches.index(part.token) for part in old.anchors.slices] if old else (),
         **{name: options[name] for name in names},
     )  # fmt: skip
-    if not len(partners.cells):
+    if not len(found.partners.cells):
         run.warn("no mutual nearest neighbours between batches: trained without triplets")
-    return cells, partners
+    return found, labels
+
+
+def _labels_of(old: _Old | None, key: str) -> list:
+    """The labels of the cells that a model to adapt has kept, one array or none."""
+    labels = old and old.anchors.labels()
+    if old and labels is None:
+        fact = "it was trained without cell types"
+        raise InputError(f"--cell-type-key {key}", fact, "leave it out, or train anew")
+    return [labels] if old else []
 
 
 def _epochs(epochs: str) -> int | None:

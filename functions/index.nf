@@ -25,12 +25,12 @@ def entry(String stage, String name) {
 // What follows says of files what conf/modules.config does with them.
 
 def is_published(String name) {
-    return !(name in ['versions.yml', 'inputs.txt', 'history.csv', 'landmarks.csv', 'shared'] || name.endsWith('.embedding.csv'))
+    return !(name in ['versions.yml', 'inputs.txt', 'history.csv', 'landmarks.csv', 'shared', 'cae', 'mosaic'] || name.endsWith('.embedding.csv'))
 }
 
 /** Files of a slice begin with its name. */
 def is_of_a_slice(String stage, String name) {
-    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'infer_cae']
+    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'infer_cae', 'former_slice']
     return stage in stages || name.endsWith('.lloki.h5ad')
 }
 

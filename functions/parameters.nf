@@ -74,9 +74,10 @@ def parameter_faults(Map values) {
             faults << "--${name} ${value}: no such file or folder; check the path"
         }
     }
-    if (values.embedder == 'scgpt' && !values.scgpt_checkpoint && !values.pretrain_scgpt) {
+    if (values.embedder == 'scgpt' && !model_folder() && !values.scgpt_checkpoint && !values.pretrain_scgpt) {
         faults << '--scgpt_checkpoint: missing; --embedder scgpt needs the folder of a checkpoint, or --pretrain_scgpt'
     }
+    faults += model_faults(values)
     if (values.pretrain_scgpt && (values.scgpt_checkpoint || values.embedder == 'mosaic')) {
         def other = values.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
         faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
@@ -84,9 +85,77 @@ def parameter_faults(Map values) {
     return faults
 }
 
-/** The embedder of this run: the one asked for, else scGPT where there is a checkpoint. */
+/** The folder of the model that slices are mapped onto (--model, or that of the results to add to); null for none. */
+def model_folder() {
+    def values = given()
+    def folder = values.model ?: (values.add_to ? "${values.add_to}/model" : null)
+    return folder ? file(folder.toString()) : null
+}
+
+/** model.json of that folder, as gather_model.py wrote it; null where it is none. */
+def model_record() {
+    def record = model_folder().resolve('model.json')
+    def found = record.exists() ? new groovy.json.JsonSlurper().parse(record) : null
+    return found instanceof Map && found.keySet().containsAll(['embedder', 'references', 'settings']) ? found : null
+}
+
+/** The reference of slices that name none: --reference, else the one that the model holds. */
+def default_reference() {
+    def held = model_folder() ? model_record().references : []
+    return given().reference ?: (held.size() == 1 ? model_folder().resolve("references/${held[0]}").toString() : null)
+}
+
+/** The references that the model holds. */
+def held_references() {
+    return model_folder() ? model_record().references.collect { name -> model_folder().resolve("references/${name}") } : []
+}
+
+/** Parameters on which a slice's place in the embedding depends, as they hold: those of a model hold for mapped slices, too. */
+def shared_settings() {
+    def names = [
+        'scaling', 'preset', 'neighbors', 'n_pcs', 'metric', 'sigma', 'reference_genes', 'max_iter', 'tolerance', 'thin', 'keep',
+        'weights', 'alpha', 'diffuse', 'support', 'max_length', 'scgpt_ties', 'scgpt_sampling',
+    ]
+    def values = given()
+    return schema_properties().subMap(names).collectEntries { name, property ->
+        [name, (values[name] != null ? values[name] : property['default']).toString()]
+    }
+}
+
+/** What does not go with a model to map slices onto. */
+def model_faults(Map values) {
+    if (values.model && values.add_to) {
+        return ['--model: given with --add_to, which has a model; leave one out']
+    }
+    if (!model_folder()) {
+        return []
+    }
+    def option = values.model ? "--model ${values.model}" : "--add_to ${values.add_to}"
+    def record = model_record()
+    if (!record) {
+        return ["${option}: ${values.model ? 'no model.json in it; give results/model' : 'no model in it; give the results'} of a finished run".toString()]
+    }
+    def faults = ['pretrain_scgpt', 'mosaic_model', 'ablation', 'train_slices'].findAll { name -> values[name] }.collect { name ->
+        "--${name}: given with ${option}, whose slices are not trained on again; leave it out"
+    }
+    if (values.embedder != 'auto' && values.embedder != record.embedder) {
+        faults << "--embedder ${values.embedder}: the model's is ${record.embedder}; leave it out"
+    }
+    if (record.embedder == 'scgpt' && !values.scgpt_checkpoint) {
+        faults << '--scgpt_checkpoint: missing; give the one by which the model\'s slices were embedded'
+    }
+    faults += shared_settings().findAll { name, value -> record.settings[name] != null && record.settings[name] != value }.collect { name, value ->
+        "--${name} ${value}: the model was made with ${record.settings[name]}; give --${name} ${record.settings[name]}"
+    }
+    return faults*.toString()
+}
+
+/** The embedder of this run: the one asked for or of the model, else scGPT where there is a checkpoint. */
 def embedder() {
     def values = given()
+    if (model_folder()) {
+        return model_record().embedder
+    }
     def has_scgpt = values.scgpt_checkpoint || values.pretrain_scgpt
     return values.embedder != 'auto' ? values.embedder : has_scgpt ? 'scgpt' : 'mosaic'
 }

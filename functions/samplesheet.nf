@@ -9,13 +9,17 @@ include { slice_files } from './slice_files'
  * Rows of the samplesheet as [meta, input, coordinates, cells, reference]; input: the files that are read.
  *
  * A relative path is looked for beside the samplesheet, then in the folder of the launch.
- * Stops with every fault of every row, each with its line, column and remedy.
+ * former: names of slices that these are added to. Stops with every fault of every row, each with its line, column and
+ * remedy.
  */
-def read_samplesheet(sheet, default_reference) {
+def read_samplesheet(sheet, default_reference, former) {
     def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/assets/schema_input.json").toFile()).items
     def (rows, faults) = sheet_rows(sheet, schema, default_reference)
     faults += rows.collectMany { row -> row_faults(row, schema, sheet, default_reference) }
     faults += repeated_samples(rows) + repeated_slices(rows) + untrained_batches(rows)
+    faults += rows.findAll { row -> row.sample in former }.collect { row ->
+        fault(row._line, 'sample', "'${row.sample}' is among the slices of --add_to", 'give only new slices, each a name of its own')
+    }
     if (faults) {
         error(fault_list("samplesheet ${sheet}", faults.sort { fault -> fault[0] }.collect { fault -> fault[1] }))
     }

@@ -56,6 +56,15 @@ def trained_on(slices) {
     return slices.filter { meta, _file -> meta.train != 'false' }
 }
 
+/** Slices of the results that new ones are added to, as [meta, lloki, slice]; none without --add_to. */
+def former_slices(add_to) {
+    def embedded = add_to ? files("${add_to}/slices/*/*.lloki.h5ad") : []
+    return embedded.sort { path -> path.name }.collect { path ->
+        def sample = path.name - '.lloki.h5ad'
+        [[id: sample], path, path.resolveSibling("${sample}.slice.h5ad")]
+    }
+}
+
 /** Files of a channel, gathered in the order of their names, so that a rerun sees the same list. */
 def by_name(files) {
     return files.toSortedList { one, other -> one.name <=> other.name }
@@ -81,6 +90,9 @@ def pipeline_facts() {
 
 /** What is wrong with --outdir: it holds the results of another run, which this one would mix with its own. */
 def outdir_faults(overwrite) {
+    if (params.add_to && file(params.outdir).toUriString() == file(params.add_to).toUriString()) {
+        return ["--outdir ${params.outdir}: it is the folder of --add_to, which is read; name another".toString()]
+    }
     def record = file(params.outdir).resolve('run.json')
     if (overwrite || !record.exists()) {
         return []

@@ -8,6 +8,7 @@ process CHECK_INPUTS {
     input:
     path slices
     path references
+    path model // model.json of the run to map onto, or none
     val settings
 
     output:

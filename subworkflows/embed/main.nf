@@ -3,7 +3,7 @@ include { MOSAIC_EMBED } from '../../modules/mosaic_embed/main'
 include { PRETRAIN_SCGPT } from '../../modules/pretrain_scgpt/main'
 include { SCGPT_EMBED } from '../../modules/scgpt_embed/main'
 include { published } from '../../functions/index'
-include { embedder ; given ; settings } from '../../functions/parameters'
+include { embedder ; given ; model_folder ; settings } from '../../functions/parameters'
 include { by_sample } from '../../functions/task'
 
 /**
@@ -91,8 +91,9 @@ workflow MOSAIC {
     json = channel.empty()
     versions = channel.empty()
     results = channel.empty()
-    if (given().mosaic_model) {
-        model = channel.value(file(given().mosaic_model))
+    fitted = model_folder() ? model_folder().resolve('mosaic') : given().mosaic_model ? file(given().mosaic_model) : null
+    if (fitted) {
+        model = channel.value(fitted)
     }
     else {
         distinct = references.map { _meta, reference -> reference }.unique().toSortedList()

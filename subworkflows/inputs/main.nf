@@ -2,7 +2,7 @@ include { PREPARE_SLICE } from '../../modules/prepare_slice/main'
 include { CHECK_REFERENCE } from '../../modules/check_reference/main'
 include { CHECK_INPUTS } from '../../modules/check_inputs/main'
 include { published } from '../../functions/index'
-include { embedder ; fault_list ; given ; settings } from '../../functions/parameters'
+include { embedder ; fault_list ; given ; model_folder ; settings } from '../../functions/parameters'
 include { by_name ; told_faults } from '../../functions/task'
 
 /** Slices and references read and checked against each other: nothing goes on before all have passed. */
@@ -23,7 +23,7 @@ workflow INPUTS {
         .map { reference, names -> [names, reference] }
     CHECK_REFERENCE(served, settings('check_reference', ['--record-fault': true]))
     CHECK_INPUTS(
-        by_name(PREPARE_SLICE.out.json), by_name(CHECK_REFERENCE.out.json),
+        by_name(PREPARE_SLICE.out.json), by_name(CHECK_REFERENCE.out.json), model_folder() ? model_folder().resolve('model.json') : [],
         settings('check_inputs', ['--label-key': labels, '--embedder': embedder(), '--methods': methods.size(), '--record-fault': true]),
     )
     faults = CHECK_INPUTS.out.json.map { record -> told_faults(record) }

@@ -24,6 +24,7 @@ import infer_cae  # noqa: E402
 import mosaic_embed  # noqa: E402
 import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
+from lloki.support.checksum import sha256  # noqa: E402
 from lloki.support.cli import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
@@ -248,29 +249,47 @@ def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
     infer = ["--output", tmp_path / "x.h5ad", "--input"]
     unknown = call(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "two")
     refused(unknown, "Xenium", "--adapt-from")
-    everything = [*embeddings(folder), *expression(folder)]
-    good(train_cae, *everything, "--adapt-from", tmp_path / "two", "--epochs", 12,
+    new = [*embeddings(folder, ["xenium"]), *expression(folder, ["xenium"])]
+    good(train_cae, *new, "--adapt-from", tmp_path / "two", "--epochs", 12,
          "--output", tmp_path / "three")  # fmt: skip
     record = json.loads((tmp_path / "three.json").read_text())
     assert (record["batches_known"], len(record["batches"])) == (2, 3)
-    rates = [json.loads((tmp_path / m / "config.json").read_text())["training"]["lr"]
-             for m in ("two", "three")]  # fmt: skip
-    assert rates == [5e-4, 0.01]
+    assert record["samples"] == ["xenium"] and record["cells_in_pairs"] > 1000
+    configs = [json.loads((tmp_path / m / "config.json").read_text()) for m in ("two", "three")]
+    assert [config["training"]["lr"] for config in configs] == [5e-4, 0.01]
+    assert [config["adapted_from"] for config in configs] == [[], [sha256(tmp_path / "two")]]
     latent = {}
     for model in ("two", "three"):
         good(infer_cae, *infer, folder / "osmfish.fp.h5ad", "--model", tmp_path / model)
         latent[model] = ad.read_h5ad(tmp_path / "x.h5ad").obsm["X_lloki"]
     assert (latent["two"] == latent["three"]).all()
     good(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "three")
+    # Slices that the model knows change nothing, neither beside new ones nor alone.
+    known = [*embeddings(folder), *expression(folder)]
+    good(train_cae, *known, "--adapt-from", tmp_path / "two", "--epochs", 12,
+         "--output", tmp_path / "beside")  # fmt: skip
+    assert sha256(tmp_path / "beside") == sha256(tmp_path / "three")
+    good(train_cae, *known, "--adapt-from", tmp_path / "three", "--output", tmp_path / "alone")
+    assert sha256(tmp_path / "alone") == sha256(tmp_path / "three")
+    assert json.loads((tmp_path / "alone.json").read_text())["epochs"] == 0
+
+
+def test_what_cannot_be_adapted_is_refused(folder, tmp_path):
+    new = [*embeddings(folder, ["xenium"]), *expression(folder, ["xenium"])]
     again = ["--output", tmp_path / "out", "--adapt-from"]
-    refused(call(train_cae, *everything, *again, tmp_path / "three"), "knows", "infer_cae.py")
-    refused(call(train_cae, *everything, *again, folder / "mosaic"), "not a trained model")
+    refused(call(train_cae, *new, *again, folder / "mosaic"), "not a trained model")
+    two = ["osmfish", "starmap"]
+    good(train_cae, *embeddings(folder, two), "--epochs", 1, "--output", tmp_path / "two")
+    guided = call(train_cae, *new, *again, tmp_path / "two", "--cell-type-key", "cell_type_coarse")
+    refused(guided, "--cell-type-key", "without cell types")
     narrow = ad.read_h5ad(folder / "xenium.fp.h5ad")
     narrow.obsm["X_lloki_fp"] = narrow.obsm["X_lloki_fp"][:, :7]
     narrow.write_h5ad(tmp_path / "narrow.h5ad")
     other = call(train_cae, "--input", tmp_path / "narrow.h5ad", *again, tmp_path / "two")
     refused(other, "with 40", "with 7")
-    refused(call(train_cae, *everything, "--output", tmp_path / "out", "--negatives", "hard"),
+    (tmp_path / "two" / "anchors.json").unlink()
+    refused(call(train_cae, *new, *again, tmp_path / "two"), "train it again")
+    refused(call(train_cae, *new, "--output", tmp_path / "out", "--negatives", "hard"),
             "--cell-type-key")  # fmt: skip
 
 

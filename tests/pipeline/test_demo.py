@@ -9,6 +9,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from nextflow_run import ROOT, nextflow, trace
+from scipy.spatial import cKDTree
 
 pytestmark = pytest.mark.pipeline
 SAMPLES = ("osmfish", "starmap", "xenium")
@@ -17,8 +18,12 @@ SAMPLES = ("osmfish", "starmap", "xenium")
 def test_the_demo_gives_all_results(demo):
     results = demo / "results"
     names = "integrated.h5ad report.html metrics.csv transforms.csv run.json software_versions.yml"
-    models = ["cae/model.safetensors", "mosaic/config.json"]
-    for name in [*names.split(), *models, *(f"viewer/{sample}/cells.csv" for sample in SAMPLES)]:
+    models = ["cae/model.safetensors", "mosaic/config.json", "references/reference.h5ad"]
+    for name in [
+        *names.split(),
+        *(f"model/{name}" for name in models),
+        *(f"viewer/{sample}/cells.csv" for sample in SAMPLES),
+    ]:
         assert (results / name).stat().st_size > 0, name
     for sample in SAMPLES:
         assert (results / "slices" / sample / f"{sample}.slice.h5ad").is_file()
@@ -134,6 +139,47 @@ def test_the_index_lists_what_is_there_with_its_slice_and_stage(demo):
     aligned = {row["slice"]: row for row in rows if row["file"].endswith(".lloki.h5ad")}
     assert set(aligned) == set(SAMPLES)
     assert all(row["stage"] == "align" for row in aligned.values())
+
+
+def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
+    """Some cells of STARmap, which its model knows, and of osmFISH as if by a new technology."""
+    for name in ("starmap", "osmfish"):
+        data = ad.read_h5ad(ROOT / f"assets/demo/{name}.h5ad")
+        data[np.arange(data.n_obs) % 3 > 0].write_h5ad(tmp_path / f"new_{name}.h5ad")
+    (tmp_path / "new.csv").write_text(
+        "sample,input,technology,organism,spatial_unit_um\n"
+        "known,new_starmap.h5ad,STARmap,mouse,0.09\nother,new_osmfish.h5ad,osmFISH+,mouse,1\n"
+    )
+    run = nextflow(
+        "--input", "new.csv", "--add_to", demo / "results", "--outdir", "added",
+        "--cell_type_key", "cell_type_coarse", "--umap", "false", cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    added = tmp_path / "added"
+    trained = json.loads((added / "pipeline_info/stages/cae.json").read_text())
+    assert trained["samples"] == ["other"] and trained["batches_known"] == 3
+    assert [batch["technology"] for batch in trained["batches"]] == [
+        "STARmap", "Xenium", "osmFISH", "osmFISH+"
+    ]  # fmt: skip
+    targets = json.loads((added / "slices/known/known.targets.json").read_text())
+    assert targets["reference"] == "reference.h5ad"  # the model's
+
+    before = ad.read_h5ad(demo / "results/integrated.h5ad")
+    after = ad.read_h5ad(added / "integrated.h5ad")
+    assert set(after.obs["sample"]) == {*SAMPLES, "known", "other"}
+    old = after[before.obs_names]
+    for key in ("spatial", "X_lloki_fp", "X_lloki"):
+        assert (old.obsm[key] == before.obsm[key]).all(), key
+    labels = after.obs["cell_type_coarse"].astype(str).to_numpy()
+    new = ~after.obs_names.isin(before.obs_names)
+    found = cKDTree(old.obsm["X_lloki"]).query(after[new].obsm["X_lloki"])[1]
+    same = old.obs["cell_type_coarse"].astype(str).to_numpy()[found] == labels[new]
+    assert same.mean() > 0.7
+    # What was added to can be added to again.
+    assert (added / "model/model.json").is_file() and (added / "report.html").is_file()
+    assert {path.parent.name for path in added.glob("slices/*/*.slice.h5ad")} == {
+        *SAMPLES, "known", "other"
+    }  # fmt: skip
 
 
 def test_resume_runs_nothing_again(demo):

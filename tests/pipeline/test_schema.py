@@ -20,8 +20,9 @@ MAPPED = [
 STAGES = """
 prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae align_plan align_pairs align benchmark_alignment
-integrate join_shared baseline export_embedding benchmark viewer_files report
+mosaic_embed train_cae infer_cae gather_model former_slice
+align_plan align_pairs align benchmark_alignment integrate
+join_shared baseline export_embedding benchmark viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -29,7 +30,7 @@ GIVEN = {
     "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key form "
     "region fov cells subject align_group z record_fault",
     "check_reference": "sample record_fault",
-    "check_inputs": "reference label_key embedder methods record_fault",
+    "check_inputs": "reference label_key embedder methods model record_fault",
     "ot_sparsity": "reference full",
     "impute": "graph targets",
     "denoise": "graph imputed",
@@ -38,6 +39,8 @@ GIVEN = {
     "mosaic_embed": "model",
     "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
+    "gather_model": "mosaic reference setting",
+    "former_slice": "slice model",
     "align_plan": "task_cells",
     "align_pairs": "plan task",
     "align": "pairs",

@@ -125,11 +125,49 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
         assert (folder / "results/slices/a" / name).is_file()
 
 
-def test_a_trained_autoencoder_to_adapt_reaches_the_training(stubbed):
-    folder, _, run = stubbed
-    (folder / "trained").mkdir()
-    run("--cae_adapt_from", "trained", "--overwrite")
+def test_new_slices_are_mapped_onto_a_model_beside_its_own_or_alone(stubbed):
+    folder, project, _ = stubbed
+    (folder / "sheet/new.csv").write_text("sample,input,technology\nn,beside.h5ad,STARmap\n")
+
+    def run(*arguments):
+        return nextflow("-profile", "test,docker", "-stub-run", "--input", "sheet/new.csv",
+                        *arguments, cwd=folder, project=project)  # fmt: skip
+
+    for name, more, former in (("alone", ["--model", "results/model"], ""),
+                               ("added", ["--add_to", "results"], "abcde")):  # fmt: skip
+        finished = run("--outdir", name, *more)
+        assert finished.returncode == 0, finished.stdout
+        tasks = Counter(row["process"] for row in trace(folder, name))
+        assert tasks["FORMER_SLICE"] == len(former)
+        assert tasks["MOSAIC_EMBED"] == tasks["INFER_CAE"] == tasks["GATHER_MODEL"] == 1
+        assert "FIT_MOSAIC" not in tasks
+        there = {path.parent.name for path in (folder / name).glob("slices/*/*.slice.h5ad")}
+        assert there == {*former, "n"}
+        joined = [
+            text for text in task_files(folder, ".command.run")["INTEGRATE"] if "n.sl" in text
+        ]
+        assert all((f"{sample}.slice.h5ad" in joined[-1]) for sample in former)
     assert any("adapt_from" in text for text in task_files(folder, ".command.run")["TRAIN_CAE"])
+
+    (folder / "odd/model").mkdir(parents=True)
+    (folder / "odd/model/model.json").write_text(
+        '{"embedder": "scgpt", "references": [], "settings": {"neighbors": "30"}}'
+    )
+    sheet = ["--input", "sheet/samplesheet.csv"]
+    for more, words in (
+        (["--model", "results"], ["no model.json in it; give results/model"]),
+        (["--add_to", "sheet"], ["no model in it; give the results"]),
+        (["--model", "results/model", "--add_to", "results"], ["--model: given with --add_to"]),
+        (["--model", "results/model", "--ablation"], ["--ablation: given with --model"]),
+        (["--add_to", "results", "--outdir", "results"], ["it is the folder of --add_to"]),
+        (["--add_to", "results", *sheet], ["column sample: 'a' is among the slices of --add_to"]),
+        (["--model", "odd/model", "--embedder", "mosaic"],
+         ["--neighbors 40: the model was made with 30", "--embedder mosaic: the model's is scgpt",
+          "--scgpt_checkpoint: missing"]),
+    ):  # fmt: skip
+        refused = run("--outdir", "none", *more)
+        assert refused.returncode != 0
+        assert all(word in refused.stdout for word in words), refused.stdout
 
 
 FLAKY = """\

@@ -93,21 +93,6 @@ def new_model(
     return ConditionalAutoencoder(sizes), batches
 
 
-def model_to_adapt(
-    folder: str, tokens: Sequence[tuple[str, str]], source: str, embedder: str, width: int
-) -> tuple[ConditionalAutoencoder, list[tuple[str, str]], int]:
-    """A trained model with vectors for new batches too, all batches, how many it knew before.
-
-    As `read_model`; InputError where none of the slices is of a new batch.
-    """
-    model, known = read_model(folder, source, embedder, width)
-    batches = known + sorted(set(tokens) - set(known))
-    if len(batches) == len(known):
-        fact = "it knows the technology and panel of every slice given"
-        raise InputError(folder, fact, "use infer_cae.py, or add the new slices")
-    return extended(model, len(batches)), batches, len(known)
-
-
 def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:
     """The model with vectors for more batches (in all `batches`): the mean of those it knows."""
     known = model.architecture.batches
@@ -156,8 +141,8 @@ def load(folder: Path) -> tuple[ConditionalAutoencoder, dict]:
 
 def read_model(
     folder: str, source: str, embedder: str, width: int
-) -> tuple[ConditionalAutoencoder, list[tuple[str, str]]]:
-    """The model of a folder, and technology and panel of each batch that it knows.
+) -> tuple[ConditionalAutoencoder, list[tuple[str, str]], dict]:
+    """The model of a folder, technology and panel of each batch that it knows, its config.json.
 
     `source` is a file with embeddings of so many numbers by `embedder`. InputError if the folder
     holds no model, or one of other embeddings.
@@ -175,4 +160,4 @@ def read_model(
             f"on {config.get('embedder')} with {model.architecture.input_dim}",
             "embed the slice as the model's slices were",
         )  # fmt: skip
-    return model, batches
+    return model, batches, config

@@ -29,18 +29,27 @@ FEWEST = 5  # shared genes that say something
 SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
 
 
-def search_space(embedding: np.ndarray) -> np.ndarray:
-    """Embeddings as neighbours are searched in: n × d, or n × SEARCH_AXES where d is more.
+def search_axes(embedding: np.ndarray) -> np.ndarray | None:
+    """Axes that neighbours are searched on (d × SEARCH_AXES float32); None where d is not more.
 
-    The axes are those of the largest second moments, by which cosines change least. embedding may
-    be a memory map: it is read twice, block by block. Returns float32.
+    They are those of the largest second moments, by which cosines change least. embedding: n × d,
+    also a memory map, which is read block by block.
     """
-    n, d = embedding.shape
+    d = embedding.shape[1]
     if d <= SEARCH_AXES:
-        return np.array(embedding, dtype=np.float32)
+        return None
     moments = sum((block.T @ block for _, block in blocks(embedding)), np.zeros((d, d)))
-    axes = np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
-    space = np.empty((n, SEARCH_AXES), dtype=np.float32)
+    return np.linalg.eigh(moments)[1][:, -SEARCH_AXES:].astype(np.float32)
+
+
+def search_space(embedding: np.ndarray, axes: np.ndarray | None) -> np.ndarray:
+    """Embeddings (n × d, also a memory map) on `search_axes`, as neighbours are searched in.
+
+    Returns n × SEARCH_AXES float32; without axes n × d.
+    """
+    if axes is None:
+        return np.array(embedding, dtype=np.float32)
+    space = np.empty((len(embedding), axes.shape[1]), dtype=np.float32)
     for rows, block in blocks(embedding):
         space[rows] = block @ axes
     return space
@@ -138,11 +147,11 @@ def view(
     noise, centring takes out what a technology adds to all of its cells.
     """
     near = np.column_stack([np.arange(len(near)), near]).astype(np.int32)
-    space = _averaging(near) @ np.asarray(space, dtype=np.float32)
+    space = averaging(near) @ np.asarray(space, dtype=np.float32)
     return View(rows, near, unit_rows(space - space.mean(axis=0)), expression)
 
 
-def _averaging(near: np.ndarray) -> sp.csr_matrix:
+def averaging(near: np.ndarray) -> sp.csr_matrix:
     """The matrix (n × n CSR, float32) whose product is every cell's mean over its near cells."""
     n, k = near.shape
     share = np.full(n * k, 1 / k, dtype=np.float32)
@@ -180,15 +189,18 @@ def find_partners(
     batches: Sequence[object],
     k: int,
     gpu: torch.device | None = None,
+    new: int | None = None,
 ) -> Partners:
     """Mutual nearest neighbours between all slices of different batches.
 
     views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
-    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes.
+    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes. new: so
+    many first slices, each with all others; the others have no pairs among themselves (None: all).
     """
     found, search = [], partial(_search, gpu)
-    for (first, of_first), (second, of_second) in combinations(zip(views, batches, strict=True), 2):
-        if of_first != of_second:
+    for a, b in combinations(range(len(views)), 2):
+        if batches[a] != batches[b] and (new is None or a < new):
+            first, second = views[a], views[b]
             pairs = mutual_matrix(*_sides(first, second), k, search)
             found.append((first.rows, second.rows, pairs))
     return _joined(sum(len(v.rows) for v in views), found)
@@ -250,5 +262,5 @@ def _sides(first: View, second: View) -> tuple[np.ndarray, np.ndarray]:
 def _shared(v: View, columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Some genes of a slice, standardised, averaged over near cells and weighted (n × s)."""
     e = v.expression
-    mean = (_averaging(v.near) @ e.values[:, columns]).toarray()
+    mean = (averaging(v.near) @ e.values[:, columns]).toarray()
     return ((mean - e.mean[columns]) * (e.scale[columns] * weights)).astype(np.float32)

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lloki.integration import pairs
-from lloki.integration.pairs import Expression, Partners
+from lloki.integration.pairs import Expression, Partners, View
 
 if TYPE_CHECKING:
     import torch
+
+    from lloki.integration.anchors import Anchors
 
 
 @dataclass
 class Cells:
     """All cells of all slices, one after the other.
 
-    embedding: n × d float32, also a memory map; batch and slice: n integers; neighbors: n × k rows
-    of the same slice; hard: n rows, the negative of each cell (-1, or None for all: a random one of
-    its slice); anchors: rows that are anchors (None: all).
+    embedding: n × d float32, also a memory map; batch and slice: n integers; anchors: rows that are
+    anchors, the first ones (None: all). Of the anchors, neighbors: k rows of the same slice for
+    each; hard: the row of the negative of each (-1, or None for all: a random one of its slice).
     """
 
     embedding: np.ndarray
@@ -30,6 +32,16 @@ class Cells:
     neighbors: np.ndarray
     hard: np.ndarray | None = None
     anchors: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Cells, their partners, and what those were found in: a view of each slice, and its axes."""
+
+    cells: Cells
+    partners: Partners
+    views: list[View]
+    axes: np.ndarray | None
 
 
 def assemble(
@@ -43,29 +55,41 @@ def assemble(
     pair_neighbors: int,
     pair_smoothing: int,
     hard_negatives: bool = False,
+    known: Anchors | None = None,
+    known_batches: Sequence[int] = (),
     seed: int = 0,
     gpu: torch.device | None = None,
-) -> tuple[Cells, Partners]:
+) -> TrainingSet:
     """The cells of all slices, and the pairs of those that lie in different batches.
 
     embedding: n × d, slice after slice, also a memory map; sizes, batches, genes: of each slice its
     cells, its batch token, its expression (None: pairs by embeddings alone); labels: n; with them
-    pairs are of one label, and with `hard_negatives` negatives are the nearest of another. A `gpu`
-    searches.
+    pairs are of one label, and with `hard_negatives` negatives are the nearest of another. known:
+    cells of a trained model, whose embeddings follow those of the slices, with the batch token of
+    each of its slices: partners that are no anchors. A `gpu` searches.
     """
+    n = sum(sizes)
     slices = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    space = pairs.search_space(embedding)
+    axes = pairs.search_axes(embedding) if known is None else known.axes
+    space = pairs.search_space(embedding[:n], axes)
     near = pairs.own_neighbors(space, slices, max(neighbors, pair_smoothing), seed, gpu)
-    hard = pairs.hard_negatives(space, slices, labels, gpu) if hard_negatives else None
+    hard = None
+    if hard_negatives:
+        hard = pairs.hard_negatives(space, slices, labels[:n], gpu)
     views = []
-    for s, known in enumerate(genes):
+    for s, of_slice in enumerate(genes):
         rows = np.flatnonzero(slices == s)
         smoothed = near[rows, :pair_smoothing] - rows[0]
-        views.append(pairs.view(space[rows], rows, smoothed, known))
+        views.append(pairs.view(space[rows], rows, smoothed, of_slice))
     del space
-    partners = pairs.find_partners(views, batches, pair_neighbors, gpu)
+    old = [] if known is None else known.views(n)
+    tokens = [*batches, *known_batches]
+    partners = pairs.find_partners([*views, *old], tokens, pair_neighbors, gpu, len(views))
     if labels is not None:
         partners = partners.within(labels)
     near = np.ascontiguousarray(near[:, :neighbors])
-    batch = np.array(batches, dtype=np.int32)[slices]
-    return Cells(embedding, batch, slices, near, hard), partners
+    slices = np.concatenate([slices, *(np.full(len(v.rows), len(views) + i, np.int32)
+                                       for i, v in enumerate(old))])  # fmt: skip
+    batch = np.array(tokens, dtype=np.int32)[slices]
+    cells = Cells(embedding, batch, slices, near, hard, np.arange(n) if old else None)
+    return TrainingSet(cells, partners, views, axes)

@@ -23,6 +23,8 @@ STAGES = {
     "scgpt_embed": "scGPT embedding",
     "train_cae": "Conditional autoencoder trained",
     "infer_cae": "LLOKI embedding",
+    "gather_model": "Model of the run gathered",
+    "former_slice": "Slices of the former run",
     "align_plan": "Pairs to align chosen",
     "align_pairs": "Pairs of slices aligned",
     "align": "Slice alignment",

@@ -189,7 +189,7 @@ def read_reference(path: str | Path) -> ad.AnnData:
     was taken, and which names were added up.
     """
     data, counted = read_h5ad(path), False
-    if "prepare_slice" not in data.uns.get("lloki", {}):
+    if not data.uns.get("lloki", {}).keys() & {"prepare_slice", "reference"}:
         matrix, var, taken = evidence.reference_values(data, path)
         counted = taken.startswith(("raw counts", "parts of counts"))
         genes, others = split_controls(var)

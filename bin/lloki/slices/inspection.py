@@ -5,7 +5,7 @@ Each is told by the record (JSON) of the stage that read it, so nothing is read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from lloki.slices.genes import match_keys
@@ -48,9 +48,15 @@ def faults(slices: Sequence[Mapping], references: Sequence[Mapping], labels: Seq
 
 
 def doubts(
-    slices: Sequence[Mapping], references: Sequence[Mapping], labels: Sequence[str]
+    slices: Sequence[Mapping],
+    references: Sequence[Mapping],
+    labels: Sequence[str],
+    known: Sequence[tuple[str, str]] | None = None,
 ) -> list[str]:
-    """What a user should look at, a line each; arguments as of `faults`."""
+    """What a user should look at, a line each; arguments as of `faults`.
+
+    known: technology and panel of each batch of the model that slices are mapped onto.
+    """
     whole = read(slices)
     found = []
     for record, reference, number in _shared_with_references(whole, references):
@@ -70,7 +76,9 @@ def doubts(
     if len(species) > 1:
         said = ", ".join(f"{sample} {organism}" for organism, sample in species.items())
         found.append(f"slices are of several species ({said}): genes meet by their names alone")
-    found += _technologies(whole) + _same_content(whole)
+    known = known or []
+    found += _technologies({*(str(r["technology"]) for r in whole), *(t for t, _ in known)})
+    found += _new_batches(whole, known) + _same_content(whole)
     for label in labels:
         found += labels_apart(
             {record["sample"]: record["labels"].get(label, {}) for record in whole}, label
@@ -156,11 +164,23 @@ def _shared_with_references(slices: Sequence[Mapping], references: Sequence[Mapp
             yield record, reference, len(keys)
 
 
-def _technologies(slices: Sequence[Mapping]) -> list[str]:
+def _new_batches(slices: Sequence[Mapping], known: Sequence[tuple[str, str]]) -> list[str]:
+    """Slices of a technology that the model knows, but with other genes: their vector is learnt."""
+    panels: dict[str, list[str]] = {}
+    for technology, panel in known:
+        panels.setdefault(technology, []).append(panel)
+    return [
+        f"{r['sample']}: the model knows {r['technology']} by {_listed(panels[r['technology']])}, "
+        f"not by {r['panel']}, the genes of this slice: a new batch; if of one panel, name "
+        "it in the samplesheet's column panel"
+        for r in slices if r["panel"] not in panels.get(r["technology"], [r["panel"]])
+    ]  # fmt: skip
+
+
+def _technologies(named: Iterable[str]) -> list[str]:
     """Technologies that differ by the letters' case and signs alone are two batches."""
     spelled: dict[str, set[str]] = {}
-    for record in slices:
-        name = str(record["technology"])
+    for name in sorted(named):
         spelled.setdefault("".join(filter(str.isalnum, name.casefold())), set()).add(name)
     return [
         f"technologies {_listed(sorted(names))} are different batches: is one meant?"

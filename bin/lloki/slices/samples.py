@@ -77,6 +77,11 @@ def expression_of(
     return {sample: found[sample] for sample in embedded}
 
 
+def token(data: ad.AnnData) -> tuple[str, str]:
+    """Technology and panel of a slice: its batch."""
+    return str(data.obs["technology"].iloc[0]), str(data.obs["panel"].iloc[0])
+
+
 def one_embedder(parts: Mapping[str, ad.AnnData]) -> str:
     """The one embedder of all slices; InputError if there are several."""
     names = {sample: embedder(part) for sample, part in parts.items()}
@@ -107,12 +112,17 @@ def read_sample(path: str | Path) -> str:
 
 
 def read_embeddings(
-    paths: Sequence[str], key: str, scratch: BinaryIO, columns: Sequence[str] = ()
+    paths: Sequence[str],
+    key: str,
+    scratch: BinaryIO,
+    columns: Sequence[str] = (),
+    more: np.ndarray | None = None,
 ) -> tuple[dict[str, ad.AnnData], np.memmap]:
     """The cells of all slices without their embeddings, and those as one memory map (n × d).
 
-    Embeddings go into the file `scratch` block by block: memory does not grow with the cells.
-    InputError as from `by_sample`, and where embeddings differ in width.
+    Embeddings go into the file `scratch` block by block: memory does not grow with the cells;
+    `more` (m × d float32) are the last ones in the map. InputError as from `by_sample`, and where
+    embeddings differ in width.
     """
     widths: dict[str, int] = {}
 
@@ -128,6 +138,9 @@ def read_embeddings(
         return data
 
     found = by_sample(paths, read, columns)
+    others = 0 if more is None else len(more)
+    if others:
+        more.tofile(scratch)
     scratch.flush()
-    shape = sum(data.n_obs for data in found.values()), widths[paths[0]]
+    shape = sum(data.n_obs for data in found.values()) + others, widths[paths[0]]
     return found, np.memmap(scratch, np.float32, "r", shape=shape)

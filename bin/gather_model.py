@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Put all that new slices need to join this run's embedding in one folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from lloki import __version__
+from lloki.support.cli import Run, command, seed_option
+from lloki.support.errors import InputError
+
+CELLS = 5_000  # of a reference: enough for the distribution of their sparsity
+
+
+@command("gather_model")
+@click.option("--input", required=True, help="The autoencoder: the folder that train_cae.py wrote.")
+@click.option("--mosaic", help="The embedder's model, where it is a mosaic model.")
+@click.option("--reference", multiple=True, help="A reference, h5ad; repeatable.")
+@click.option("--setting", multiple=True, metavar="NAME=VALUE",
+              help="A parameter that slices are to share; repeatable.")  # fmt: skip
+@click.option("--output", required=True, help="The folder to write.")
+@seed_option
+def main(run: Run, input, mosaic, reference, setting, output, seed) -> None:
+    """Gather autoencoder, mosaic model, sparsity of the references and settings of a run."""
+    from lloki.slices import files
+
+    try:
+        config = json.loads(Path(input, "config.json").read_text())
+        embedder, batches = config["embedder"].split(" ")[0], config["batches"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        fact = "not a trained autoencoder"
+        raise InputError(input, fact, "give a folder that train_cae.py wrote") from None
+    if embedder == "mosaic" and not mosaic:
+        fact = "its slices were embedded by a mosaic model"
+        raise InputError(input, fact, "give it: --mosaic FOLDER")
+    names = [f"{i}.h5ad" if twice else Path(path).name for i, path, twice in _numbered(reference)]
+    record = {
+        "version": __version__, "embedder": embedder, "batches": batches,
+        "references": names, "settings": dict(s.split("=", 1) for s in setting),
+    }  # fmt: skip
+    run.report(embedder=embedder, batches=batches, references=names)
+    with run.output(output) as temporary:
+        temporary.mkdir()
+        shutil.copytree(input, temporary / "cae")
+        if mosaic:
+            shutil.copytree(mosaic, temporary / "mosaic")
+        (temporary / "references").mkdir()
+        for path, name in zip(reference, names, strict=True):
+            files.write_h5ad(_measured(path, seed), temporary / "references" / name)
+        (temporary / "model.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _numbered(paths):
+    """Place, path, and whether an earlier path has the same name."""
+    seen = set()
+    for i, path in enumerate(paths, 1):
+        yield i, path, Path(path).name in seen
+        seen.add(Path(path).name)
+
+
+def _measured(path: str, seed: int):
+    """Which genes the cells of a reference have, CELLS cells at most: all that targets need.
+
+    One that is such already comes as it is.
+    """
+    import anndata as ad
+    import numpy as np
+
+    from lloki.slices import files
+
+    data = files.read_reference(path)
+    if "reference" in data.uns.get("lloki", {}):
+        return data
+    rows = np.sort(np.random.default_rng(seed).permutation(data.n_obs)[:CELLS])
+    taken = data.uns.get("lloki_reference", {})
+    there = data.X[rows].sign()
+    found = ad.AnnData(there, var=data.var[[]], obs=data.obs.iloc[rows][[]])
+    files.record(found, "reference", source=Path(path).name, cells=data.n_obs, **taken)
+    return found
+
+
+if __name__ == "__main__":
+    main()
