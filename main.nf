@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; former_slices ; outdir_faults ; pipeline_facts ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -128,6 +128,10 @@ workflow {
     check_parameters(baseline_faults() + outdir_faults(given().overwrite))
     former = former_slices(given().add_to)
     rows = read_samplesheet(file(given().input), default_reference(), former*.first()*.id)
+    words = resume_words(rows*.first()*.id, embedder())
+    if (words) {
+        println(words)
+    }
     LLOKI(channel.fromList(rows), channel.fromList(former))
 
     workflow.onComplete = {

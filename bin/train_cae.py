@@ -78,9 +78,9 @@ def main(
     from lloki.support.device import choose_device, device_name
 
     where = choose_device(device)
-    inputs, old = sorted(input), None
+    inputs, known_slices, old = sorted(input), set(), None
     if adapt_from:
-        inputs, old = _new_batches(inputs, adapt_from)
+        inputs, known_slices, old = _new_batches(inputs, adapt_from)
         if not inputs:
             _pass_on(run, output, adapt_from)
             return
@@ -103,8 +103,9 @@ def main(
             sizes = options["latent_dim"], options["batch_dim"]
             model, batches = cae.new_model(tokens, embedding.shape[1], *sizes, options["seed"])
         chosen, labels = _training_set(
-            run, data, embedding, batches, expression, old, cell_type_key, negatives, where, options
-        )
+            run, data, embedding, batches, expression, left | known_slices, old, cell_type_key,
+            negatives, where, options,
+        )  # fmt: skip
         cells = chosen.cells
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
@@ -145,8 +146,11 @@ class _Old(NamedTuple):
     anchors: object
 
 
-def _new_batches(paths: list[str], folder: str) -> tuple[list[str], _Old]:
-    """Of the files those whose technology and panel the model does not know, and the model."""
+def _new_batches(paths: list[str], folder: str) -> tuple[list[str], set[str], _Old]:
+    """Of the files those whose technology and panel the model does not know, and the model.
+
+    Between the two the samples of the other files.
+    """
     from lloki.integration import anchors, cae
     from lloki.slices import parts, samples
     from lloki.support.checksum import sha256
@@ -161,8 +165,9 @@ def _new_batches(paths: list[str], folder: str) -> tuple[list[str], _Old]:
     embedder = samples.one_embedder(found)
     model, batches, config = cae.read_model(folder, min(paths), embedder, widths[min(paths)])
     lineage = [*config.get("adapted_from", []), sha256(folder)]
-    new = [p for p, d in zip(paths, found.values(), strict=True) if samples.token(d) not in batches]
-    return new, _Old(model, batches, lineage, anchors.load(folder))
+    known = {sample for sample, data in found.items() if samples.token(data) in batches}
+    new = [path for path, sample in zip(paths, found, strict=True) if sample not in known]
+    return new, known, _Old(model, batches, lineage, anchors.load(folder))
 
 
 def _pass_on(run: Run, output: str, folder: str) -> None:
@@ -213,12 +218,13 @@ def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[s
 
 
 def _training_set(
-    run: Run, data: dict, embedding, batches: list, expression, old: _Old | None, cell_type_key,
-    negatives, where, options: dict,
+    run: Run, data: dict, embedding, batches: list, expression, left: set, old: _Old | None,
+    cell_type_key, negatives, where, options: dict,
 ) -> tuple:  # fmt: skip
     """The cells and their partners in other batches, by their genes too where slices are given.
 
-    Of more cells than --train-cells, so many are drawn. Beside them their labels, or None.
+    Of more cells than --train-cells, so many are drawn. left: samples that are not trained on,
+    whose slices are passed over. Beside the set its labels, or None.
     """
     import numpy as np
 
@@ -230,7 +236,7 @@ def _training_set(
     n, rows = sum(sizes), subset.draw_cells(sizes, options["train_cells"], options["seed"])
     genes = [None] * len(data)
     if options["pair_genes"] and expression:
-        used = [path for path in expression if samples.read_sample(path) in data]
+        used = [path for path in expression if samples.read_sample(path) not in left]
         slices = list(samples.expression_of(used, data).values())
         if rows is not None:
             slices = [part[picked] for part, picked in zip(slices, rows, strict=True)]

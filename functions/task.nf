@@ -106,6 +106,20 @@ def outdir_faults(overwrite) {
     return ["--outdir ${params.outdir}: it holds the results of another run; name another folder, take that run up with -resume ${known}, or --overwrite".toString()]
 }
 
+/** With -resume, when the samplesheet has other slices than the run that is taken up: what is computed again, and why. */
+def resume_words(List samples, String embedder) {
+    def index = file(params.outdir).resolve('index.json')
+    def former = workflow.resume && index.exists() ? new groovy.json.JsonSlurper().parse(index)*.slice.findAll { name -> name }.unique() : []
+    def (added, gone) = [samples - former, former - samples]
+    if (!former || !(added || gone)) {
+        return ''
+    }
+    def changes = [added ? "new are ${added.join(', ')}" : null, gone ? "gone are ${gone.join(', ')}" : null].findAll { text -> text }
+    def what = embedder == 'mosaic' ? 'the mosaic model, and with it all embeddings, the autoencoder' : 'the autoencoder'
+    def kept = added && !gone ? "\nTo keep the embedding of the former slices as it is: --add_to ${params.outdir} with the new ones alone, into another folder" : ''
+    return "Of the slices ${changes.join('; ')}. Computed again is what sees all slices: ${what}, alignment and results.${kept}"
+}
+
 /** Where the results are; or, after a fault in the input, the line that says what to mend. */
 def closing_words(checked_only) {
     def folder = file(params.outdir)

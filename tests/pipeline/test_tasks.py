@@ -125,6 +125,22 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
         assert (folder / "results/slices/a" / name).is_file()
 
 
+def test_a_slice_more_is_told_with_what_it_costs(stubbed):
+    folder, project, _ = stubbed
+    sheet = (folder / "sheet/samplesheet.csv").read_bytes()
+    (folder / "sheet/more.csv").write_bytes(sheet + b"beside.h5ad,STARmap,f,p 2,,,,\r\n")
+    run = nextflow("-profile", "test,docker,gpu", "-stub-run", "--outdir", "results", "-resume",
+                   "--input", "sheet/more.csv", cwd=folder, project=project)  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    assert (
+        "Of the slices new are f. Computed again is what sees all slices: the mosaic" in run.stdout
+    )
+    assert "--add_to results with the new ones alone" in run.stdout
+    again = {row["name"] for row in trace(folder) if row["status"] == "COMPLETED"}
+    assert "LLOKI:LLOKI_FP:FILL:IMPUTE (f)" in again
+    assert "LLOKI:LLOKI_FP:FILL:IMPUTE (a)" not in again
+
+
 def test_new_slices_are_mapped_onto_a_model_beside_its_own_or_alone(stubbed):
     folder, project, _ = stubbed
     (folder / "sheet/new.csv").write_text("sample,input,technology\nn,beside.h5ad,STARmap\n")
