@@ -29,7 +29,7 @@ SCORES = ("Bio conservation", "Batch correction", "Label transfer F1")
 @click.option("--ignore-label", default="Other", show_default=True)
 @click.option("--train", multiple=True, default=["all", "fewest"], show_default=True,
               help="all; fewest: those that --train-slices auto takes; a number: --train-cells; "
-              "A,B: the slices (names of files) that are not in it are left out. Repeatable.")  # fmt: skip
+              "A,B: these slices (names of files) alone.  Repeatable.")  # fmt: skip
 @click.option("--seed", "seeds", type=int, multiple=True, default=[0], show_default=True)
 def main(paths, references, label_key, ignore_label, train, seeds) -> None:
     """Print a line for each seed and setting, then means and standard deviations."""
