@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import click
@@ -232,10 +233,11 @@ def baseline(method, cells, seed):
         return baselines.read_embedding(folder / "out.csv", pd.Index(shared.cells["cell"]))
 
 
-def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = ()):
+def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = (), only=None):
     """Latent positions of all cells, by train_cae.py and infer_cae.py with their defaults.
 
-    options: others than the defaults, by name; more: such as they stand on a command line.
+    options: others than the defaults, by name; more: such as they stand on a command line; only:
+    names of the slices to train on (None: as the options say).
     """
     import anndata as ad
     from click.testing import CliRunner
@@ -253,8 +255,9 @@ def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = (
             expression.append(f"{folder}/{i:03}.slice.h5ad")
             files.write_h5ad(part, expression[-1])
         others = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-        run(CliRunner(), train_cae.main, *(f"--input={p}" for p in inputs),
-            *(f"--slice={p}" for p in expression), "--output",
+        trained = [only is None or c.obs["sample"].iloc[0] in only for c in cells]
+        run(CliRunner(), train_cae.main, *(f"--input={p}" for p in compress(inputs, trained)),
+            *(f"--slice={p}" for p in compress(expression, trained)), "--output",
             f"{folder}/cae", "--seed", str(seed), *others, *more)  # fmt: skip
         latent = []
         for path in inputs:

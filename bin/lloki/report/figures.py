@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ PALETTE = (
     "#776644 #0000cc #334411 #aaaa66 #442277 #ddbbdd #226655 #8800ff #778844 #cc11bb #990022 "
     "#996688 #aabb99"
 ).split()
+FIRST = 16  # of them are hardly less far apart than the first eight, whichever the vision
 GREY = "#c4c8cc"
 UNKNOWN = "not labelled"
 INK = "#2b2f36"
@@ -60,12 +62,33 @@ class Colouring:
         return entries
 
 
+def named_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour of PALETTE for each name (24 at most), which hangs on the name: no two share one.
+
+    Every name wants every colour, how much says a hash of both; the strongest wish is granted, then
+    the strongest of what is left. So another name takes a colour from one that had it only where it
+    wants it more, and no colour is told by how many cells there are. FIRST colours go first.
+    """
+    wishes = sorted(
+        (place >= FIRST, hashlib.sha256(f"{name}/{shade}".encode()).digest(), name, shade)
+        for name in names
+        for place, shade in enumerate(PALETTE)
+    )
+    granted: dict[str, str] = {}
+    for _, _, name, shade in wishes:
+        if name not in granted and shade not in granted.values():
+            granted[name] = shade
+    return granted
+
+
 def colouring(name: str, values: Sequence[str | None]) -> Colouring:
-    """Colours for the values, the commonest first; beyond the palette the rare ones stay grey."""
+    """Colours by name for the values, the commonest first; beyond the palette rare ones: grey."""
     values = np.asarray(values, dtype=object)
     counts = pd.Series(values).value_counts()  # ties in order of appearance
     ranked = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
-    return Colouring(name, values, dict(zip(ranked, PALETTE, strict=False)))
+    ranked = ranked[: len(PALETTE)]
+    shades = named_colours([str(value) for value in ranked])
+    return Colouring(name, values, {value: shades[str(value)] for value in ranked})
 
 
 def colouring_of(data: ad.AnnData, key: str) -> Colouring:

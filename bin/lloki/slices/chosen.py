@@ -149,10 +149,11 @@ def _join(obs: pd.DataFrame, table: pd.DataFrame, path: str | Path) -> list[str]
     """Put the columns of a table, whose rows are those of obs, into obs; lines for the user."""
     said = []
     for name in table:
-        ours = name.replace("/", "_")  # which HDF5 takes for a path
+        ours, why = name.replace("/", "_"), "has a '/', which HDF5 takes for a path"
         if ours in obs:
-            ours = f"{ours}_given"
-            said.append(f"column {name!r} of {path} is there already: kept as {ours!r}")
+            ours, why = f"{ours}_given", "is there already"
+        if ours != name:
+            said.append(f"column {name!r} of {path} {why}: kept as {ours!r}")
         if ours in obs or ours == "_index" or not ours.strip("."):
             raise InputError(path, f"column {name!r} cannot be kept", "give it another name")
         values = table[name]

@@ -24,6 +24,8 @@ ITEM = struct.Struct("<H6xQ")  # of a heap: its number, 0 for what is free; its 
 @contextlib.contextmanager
 def reading(path: str | Path, what: str) -> Iterator[None]:
     """Within it a file is read without warnings; InputError if it is missing or is no `what`."""
+    if Path(path).is_dir():
+        raise InputError(path, f"it is a folder, no {what}", "write it as one (write_h5ad)")
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     try:
@@ -36,10 +38,22 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     except Exception as error:
         if lacks_memory(error, path, DEFLATED):
             raise
+        if _is_10x(path):
+            raise InputError(
+                path, f"it is a matrix of 10x, no {what}",
+                "write it as one (scanpy.read_10x_h5, then write_h5ad)",
+            ) from None  # fmt: skip
         raise InputError(
             path, f"not a readable {what} ({type(error).__name__})",
             "write it again (an AnnData with write_h5ad), or copy it again",
         ) from None  # fmt: skip
+
+
+def _is_10x(path: str | Path) -> bool:
+    """Whether a file is a matrix as Cell Ranger writes it."""
+    with contextlib.suppress(OSError), h5py.File(path) as file:
+        return "matrix/barcodes" in file
+    return False
 
 
 def check(path: Path) -> None:

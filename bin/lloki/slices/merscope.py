@@ -18,13 +18,12 @@ import numpy as np
 import pandas as pd
 
 from lloki.slices import vendor
-from lloki.slices.dense import check_names_of_cells, read_columns, read_dense, read_header
+from lloki.slices.dense import IDS, check_names_of_cells, read_columns, read_dense, read_header
 from lloki.slices.source import Source
 from lloki.slices.tables import is_no_gene
 from lloki.support.errors import InputError
 
 COUNTS, METADATA = "cell_by_gene.csv", "cell_metadata.csv"  # how the names of the files end
-IDS = ("EntityID", "cell", "cell_id")  # what the column of ids is called, if anything
 CONTROLS = {"Blank": re.compile(r"(?i)blank[-_]?\d+")}  # there is no other mark
 NUMBERS = ("center_x", "center_y", "volume", "fov", "transcript_count")
 
@@ -109,7 +108,7 @@ def read_files(
 
 def _id_column(names: list[str]) -> int:
     """The position of the cells' ids: by name, else the first column, which may have none."""
-    return next((names.index(name) for name in IDS if name in names), 0)
+    return next((i for i, name in enumerate(names) if name.casefold() in IDS), 0)
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:

@@ -71,11 +71,16 @@ def _changed(names: list[str], rule: Callable[[str], str | None]) -> dict[int, s
     return {i: new for i, new in found if new and new not in taken}
 
 
+def _genomes(names: list[str]) -> list[str]:
+    """One genome of each species, human or mouse, that stand before names."""
+    hits = sorted({hit[1] for name in names if (hit := GENOME.match(name))})
+    return list({hit.lower().startswith(HUMAN): hit for hit in hits}.values())
+
+
 def _without_genome(names: list[str]) -> Callable[[str], str | None]:
     """GRCh38_CD3E is CD3E: where most names are so or the rest is known, and of one species."""
-    hits = [hit[1].lower() for name in names if (hit := GENOME.match(name))]
-    one = len({genome.startswith(HUMAN) for genome in hits}) == 1
-    most = len(hits) > len(names) / 2
+    one = len(_genomes(names)) == 1
+    most = sum(GENOME.match(name) is not None for name in names) > len(names) / 2
 
     def rule(name: str) -> str | None:
         rest = GENOME.sub("", name, count=1) if one and GENOME.match(name) else None
@@ -138,6 +143,8 @@ def by_symbol(
     names, changed = canonical(names)
     if changed:
         said.append(changed)
+    if len(genomes := _genomes(names)) > 1:
+        said.append(f"of two species, with the genome before them ({', '.join(genomes)})")
     index = pd.Index(names)
     if not index.is_unique:
         said.append(f"{int(index.duplicated().sum())} of a name again added up")

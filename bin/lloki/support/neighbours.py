@@ -15,8 +15,9 @@ from lloki.support.threads import parallel, thread_count
 if TYPE_CHECKING:
     import torch
 
-ROWS, COLUMNS = 512, 4096  # of a tile of similarities: 8 MB of float32, so that it stays in cache
+ROWS = 512  # of a tile of products, and its columns: 1 MB, so that it stays in a core's own cache
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
+GROUP = 8  # of so many of them the largest product is looked at
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
 WHOLE_GPU = 1 << 28  # the same on a GPU: 1 GB
 
@@ -46,57 +47,96 @@ def nearest(
     """
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"metric {metric!r} is neither cosine nor euclidean")
+    same = query is base
     if metric == "cosine":
-        query, base = unit_rows(query), unit_rows(base)
+        base = unit_rows(base)
+        query = base if same else unit_rows(query)
     else:
         # Distances are shift-invariant; centring keeps float32 products accurate, and a whole
-        # number as the centre keeps equal distances between whole numbers equal. The product of
-        # the longer rows is q·b - ‖b‖²/2, which orders the base as the distance does.
+        # number as the centre keeps equal distances between whole numbers equal.
         centre = np.rint(np.mean(base, axis=0, dtype=np.float64))
-        query = np.asarray(query - centre, dtype=np.float32)
-        base = np.asarray(base - centre, dtype=np.float32)
-        length = np.einsum("ij,ij->i", query, query)[:, None]
-        query = np.column_stack([query, np.ones(len(query), dtype=np.float32)])
-        base = np.column_stack([base, np.einsum("ij,ij->i", base, base) / -2])
+        query, base = _halves(query - centre, left=True), _halves(base - centre, left=False)
     k = min(k, len(base) - (exclude is not None))
     exclude = np.full(len(query), -1) if exclude is None else np.asarray(exclude)
     if gpu is None:
-        blocks = [slice(start, start + ROWS) for start in range(0, len(query), ROWS)]
         # A block a thread, each with products of its own: no thread waits for another.
-        alone = len(blocks) > 1 and thread_count() > 1
+        alone = len(query) > ROWS and thread_count() > 1
         with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
-            found = parallel(lambda rows: _search(query[rows], base, k, exclude[rows]), blocks)
+            indices, scores = _search(query, base, k, exclude, same)
     else:
-        found = _search_gpu(query, base, k, exclude, gpu)
-    indices = np.concatenate([i for i, _ in found] or [np.empty((0, k), dtype=np.int64)])
-    scores = np.concatenate([s for _, s in found] or [np.empty((0, k), dtype=np.float32)])
-    if metric == "cosine":
-        return indices, 1 - scores
-    return indices, np.sqrt(np.maximum(length - 2 * scores, 0))
+        indices, scores = _search_gpu(query, base, k, exclude, gpu)
+    return indices, 1 - scores if metric == "cosine" else np.sqrt(np.maximum(-2 * scores, 0))
+
+
+def _halves(values: np.ndarray, left: bool) -> np.ndarray:
+    """Rows (float32) whose product, left with right, is -‖a - b‖²/2 = a·b - ‖a‖²/2 - ‖b‖²/2.
+
+    The lengths come first: so the sum is the same to the bit when a and b change sides.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    half = np.einsum("ij,ij->i", values, values) / -2
+    ones = np.ones_like(half)
+    return np.column_stack([*((half, ones) if left else (ones, half)), values])
 
 
 def _search(
-    query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray
+    query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray, same: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `base` with the k largest products for each row of `query`, and the products.
 
-    Tile by tile, only products that reach a bound are kept: one that about 2 k of them reach.
-    Rows without such a bound, or where too few reach it, are searched whole.
+    Tile by tile, only products that reach a row's bound are kept: one that about 2 k of them reach.
+    Rows without such a bound, or where too few reach it, are searched whole. Where query and base
+    are the `same` rows, only tiles on the diagonal and above are made, and looked at for rows and
+    columns: in the order of the bounds, what reaches that of a column has reached that of its row.
     """
-    bound = _bound(query, base, k)
-    rows, columns, scores = [], [], []
-    tile = np.empty((len(query), COLUMNS), dtype=np.float32)
-    for start in range(0, len(base), COLUMNS):
-        part = base[start : start + COLUMNS]
-        products = np.matmul(query, part.T, out=tile if len(part) == COLUMNS else None)
-        place = np.flatnonzero(products >= bound)
-        rows.append(place // len(part))
-        columns.append(start + place % len(part))
-        scores.append(products.ravel()[place])
-    row, column, score = (np.concatenate(parts) for parts in (rows, columns, scores))
+    starts = range(0, len(query), ROWS)
+    sample = base[::STRIDE][: len(base[::STRIDE]) // GROUP * GROUP]
+    found = parallel(lambda start: _bound(query[start : start + ROWS], sample, k), starts)
+    bound = np.concatenate(found or [np.empty(0, dtype=np.float32)])
+    order = np.argsort(bound, kind="stable")
+    asked, bound, exclude = query[order], bound[order], exclude[order]
+    ahead, names = (base[order], order) if same else (base, np.arange(len(base)))
+    none = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+    kept = [[none] for _ in starts]  # of each block: rows in it, columns, products; in any order
+
+    def look(start: int) -> None:
+        block, least = asked[start : start + ROWS], bound[start : start + ROWS, None]
+        if least[0] == np.inf:
+            return
+        tile = np.empty((len(block), ROWS), dtype=np.float32)
+        for first in range(start if same else 0, len(ahead), ROWS):
+            part = ahead[first : first + ROWS]
+            products = np.matmul(block, part.T, out=tile if len(part) == ROWS else None)
+            place = np.flatnonzero(products >= least)
+            row, column = np.divmod(place.astype(np.int32), np.int32(len(part)))
+            score = products.ravel()[place]
+            kept[start // ROWS].append((row, first + column, score))
+            if same and first > start:
+                back = np.flatnonzero(score >= bound[first + column])
+                kept[first // ROWS].append((column[back], start + row[back], score[back]))
+
+    def choose(start: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(start, start + ROWS)
+        row, column, score = map(np.concatenate, zip(*kept[start // ROWS], strict=True))
+        kept[start // ROWS] = []
+        return _best(asked[rows], base, k, exclude[rows], row, names[column], score)
+
+    parallel(look, starts)
+    chosen = parallel(choose, starts)
+    indices = np.empty((len(query), k), dtype=np.int64)
+    scores = np.empty((len(query), k), dtype=np.float32)
+    for start, found in zip(starts, chosen, strict=True):
+        indices[order[start : start + ROWS]], scores[order[start : start + ROWS]] = found
+    return indices, scores
+
+
+def _best(
+    query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray, row, column, score
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest products (score) of each row of `query`, of those given by row and column."""
     other = column != exclude[row]
     row, column, score = row[other], column[other], score[other]
-    order = np.argsort(row, kind="stable")
+    order = np.argsort(row * np.int64(len(base)) + column)
     row, column, score = row[order], column[order], score[order]
     counts = np.bincount(row, minlength=len(query))
     place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -119,12 +159,13 @@ def _search(
 
 def _search_gpu(
     query: np.ndarray, base: np.ndarray, k: int, exclude: np.ndarray, gpu: torch.device
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What `_search` gives for all rows, block by block, by whole rows of products on a GPU."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `_search` gives, block by block, by whole rows of products on a GPU."""
     import torch
 
     base = torch.from_numpy(np.ascontiguousarray(base)).to(gpu)
-    found, step = [], max(1, WHOLE_GPU // max(len(base), 1))
+    indices, scores = [np.empty((0, k), dtype=np.int64)], [np.empty((0, k), dtype=np.float32)]
+    step = max(1, WHOLE_GPU // max(len(base), 1))
     for start in range(0, len(query), step):
         block = torch.from_numpy(np.ascontiguousarray(query[start : start + step])).to(gpu)
         own = torch.from_numpy(exclude[start : start + step]).to(gpu)
@@ -134,22 +175,25 @@ def _search_gpu(
         score, column = products.topk(k, dim=1)
         column, order = column.sort(dim=1)
         score, order = score.gather(1, order).sort(dim=1, descending=True, stable=True)
-        found.append((column.gather(1, order).cpu().numpy(), score.cpu().numpy()))
-    return found
+        indices.append(column.gather(1, order).cpu().numpy())
+        scores.append(score.cpu().numpy())
+    return np.concatenate(indices), np.concatenate(scores)
 
 
-def _bound(query: np.ndarray, base: np.ndarray, k: int) -> np.ndarray:
-    """A product that about 2 k rows of `base` reach, for each row of `query` (b × 1).
+def _bound(query: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
+    """A product that about 2 k rows of the base reach, for each row of `query`.
 
-    Infinite where a sample of the base shows none: it is small, or many products are equal.
+    sample: every STRIDE-th row of the base. Infinite where it shows none: it is small, or many
+    products are equal. Of each GROUP only the largest product is ranked; that two of the first
+    few fall into one lowers the bound a little.
     """
-    sample = query @ base[::STRIDE].T
     rank = int(np.ceil(2 * k / STRIDE)) + 4
-    if k == 0 or sample.shape[1] < 4 * rank:
-        return np.full((len(query), 1), np.inf, dtype=np.float32)
-    place = sample.shape[1] - rank
-    bound = np.partition(sample, place, axis=1)[:, place][:, None]
-    bound[(sample >= bound).sum(axis=1) > 2 * rank] = np.inf
+    if k == 0 or len(sample) < 4 * rank * GROUP:
+        return np.full(len(query), np.inf, dtype=np.float32)
+    products = (query @ sample.T).reshape(len(query), GROUP, -1).max(axis=1)
+    place = products.shape[1] - rank
+    bound = np.partition(products, place, axis=1)[:, place]
+    bound[(products >= bound[:, None]).sum(axis=1) > 2 * rank] = np.inf
     return bound
 
 

@@ -243,13 +243,47 @@ def test_colours_can_be_told_apart(vision):
     pairs = itertools.combinations(range(len(colours)), 2)
     apart = {(i, j): np.linalg.norm(seen[i] - seen[j]) for i, j in pairs}
     assert min(apart.values()) > 7, min(apart, key=apart.get)
-    assert min(d for (_, j), d in apart.items() if j < 8) > 14  # the first eight
+    assert min(d for (_, j), d in apart.items() if j < figures.FIRST) > 14
     assert (100 - seen[:, 0]).min() > 9  # none drowns in the white of the page
 
 
-def test_the_commonest_values_get_the_first_colours():
+def test_a_colour_hangs_on_the_name():
+    types = ["Excitatory", "Inhibitory", "Astrocyte", "Oligodendrocyte", "OPC", "Microglia"]
+    alone = {name: figures.colouring("type", [name]).colours[name] for name in types}
+    together = figures.named_colours(types)
+    assert sum(together[name] == alone[name] for name in types) >= 5
+    assert figures.named_colours(types[::-1]) == together
+    common = figures.colouring("type", types + 9 * types[-1:])
+    assert common.colours == together
+    assert next(iter(common.colours)) == "Microglia"  # the commonest leads the legend
+    # Whatever comes in, few change; what goes out again leaves no trace.
+    for new in ("Mural", "Ependymal", "Endothelial", "Other"):
+        more = figures.named_colours([*types, new])
+        assert sum(more[name] != together[name] for name in types) <= 1
+        assert len(set(more.values())) == 7
+    many = figures.named_colours([f"t{i}" for i in range(24)])
+    assert sorted(many.values()) == sorted(figures.PALETTE)
+    assert set(figures.named_colours([f"t{i}" for i in range(16)]).values()) == set(
+        figures.PALETTE[: figures.FIRST]
+    )
+
+
+def test_two_that_want_one_colour_share_it_not():
+    wanted = {}
+    for i in range(40):
+        (shade,) = figures.named_colours([f"t{i}"]).values()
+        wanted.setdefault(shade, []).append(f"t{i}")
+    one, two = next(names for names in wanted.values() if len(names) > 1)[:2]
+    found = figures.named_colours([one, two])
+    assert found[one] != found[two]
+    assert found == figures.named_colours([two, one])
+    shade = figures.named_colours([one])[one]
+    assert shade in found.values()  # one of them keeps it
+
+
+def test_the_commonest_values_lead_and_get_colours():
     by = figures.colouring("type", ["b", "b", "a", "c", "c", None])
-    assert list(by.colours.items()) == list(zip("bca", figures.PALETTE, strict=False))
+    assert list(by.colours) == ["b", "c", "a"]
     assert by.entries()[-1] == (figures.UNKNOWN, figures.GREY)
     many = figures.colouring("type", [f"t{i}" for i in range(30)])
     assert len(many.colours) == 24

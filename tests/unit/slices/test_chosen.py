@@ -88,7 +88,8 @@ def test_separators_and_quotes(choose, text):
 def test_a_column_that_is_there_already_comes_under_another_name(choose, data):
     cells, said = choose("cell_id,fov,a/b\nd,9,x\n")
     assert cells.obs[["fov", "fov_given", "a_b"]].values.tolist() == [[3, 9, "x"]]
-    assert len(said) == 1 and "'fov' of" in said[0] and "'fov_given'" in said[0]
+    assert len(said) == 2 and "'fov' of" in said[0] and "'fov_given'" in said[0]
+    assert "'a/b' of" in said[1] and "'a_b'" in said[1]
     data.obs["fov_given"] = 1
     with pytest.raises(InputError, match="'fov' cannot be kept"):
         choose("cell_id,fov\nd,9\n")

@@ -169,6 +169,17 @@ def test_reading_says_what_is_wrong_and_where(tmp_path):
         files.read_expression(path)
 
 
+def test_other_forms_of_a_reference_are_told_with_what_makes_an_h5ad_of_them(tmp_path):
+    ad.AnnData(np.ones((3, 2), np.float32)).write_zarr(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=r"it is a folder, no AnnData file; .*write_h5ad"):
+        files.read_reference(tmp_path / "a.zarr")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["matrix/barcodes"] = [b"AAAC-1"]
+        file["matrix/data"] = [1]
+    with pytest.raises(InputError, match=r"it is a matrix of 10x, no AnnData file; .*read_10x_h5"):
+        files.read_reference(tmp_path / "a.h5")
+
+
 def test_embeddings_are_checked_key_by_key(tmp_path):
     data = ad.AnnData(obs=pd.DataFrame(index=["a", "b"]), obsm={"X_one": np.ones((2, 3))})
     data.write_h5ad(tmp_path / "a.h5ad")

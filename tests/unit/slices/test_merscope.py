@@ -78,6 +78,12 @@ def test_columns_count_by_name(tmp_path):
     assert list(data.obs_names) == NEW and list(data.obs["transcript_counts"]) == [3] * CELLS
 
 
+def test_ids_go_by_any_name_that_they_have_elsewhere(tmp_path):
+    table = [[y, i, x] for i, (x, y) in zip(NEW, PLACES, strict=True)]
+    metadata = csv(["center_y", "Cell_ID", "center_x"], table)
+    assert list(merscope.read(write(tmp_path, new()[0], metadata)).data.obs_names) == NEW
+
+
 def test_cells_without_metadata_are_left_out(tmp_path):
     source = merscope.read(write(tmp_path, *new(slice(4, None, -2))))
     assert list(source.data.obs_names) == [NEW[0], NEW[2], NEW[4]]

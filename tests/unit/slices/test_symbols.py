@@ -69,6 +69,11 @@ def test_a_genome_before_most_names_goes_from_all_and_two_species_stay():
     assert renamed(["hg19_A1", "hg19_mine", "GRCh38_CD3E"]) == ["A1", "mine", "CD3E"]
     both = ["GRCh38_CD3E", "mm10___Cd3e", "mm10___Gad1"]
     assert renamed(both) == both
+    matrix = sp.csr_matrix(np.ones((2, 3), np.float32))
+    said = symbols.by_symbol(pd.DataFrame(index=both), matrix)[2]
+    assert said == "of two species, with the genome before them (GRCh38, mm10)"
+    said = symbols.by_symbol(pd.DataFrame(index=["hg19_A1", "x", "GRCh38_CD3E"]), matrix)[2]
+    assert "species" not in said
 
 
 def test_what_was_changed_is_said_with_counts_and_an_example():

@@ -29,7 +29,7 @@ def test_nearest_is_the_sorted_distances_whatever_the_block(metric, monkeypatch)
     expected, lengths = by_sorting(query, base, 7, metric)
     assert (indices == expected).all()
     np.testing.assert_allclose(distances, lengths, atol=1e-5)
-    for name, value in {"ROWS": 9, "COLUMNS": 16, "WHOLE": 300}.items():
+    for name, value in {"ROWS": 9, "WHOLE": 300}.items():
         monkeypatch.setattr(neighbours, name, value)
     assert (neighbours.nearest(query, base, 7, metric)[0] == expected).all()
 
@@ -63,6 +63,34 @@ def test_many_rows_with_and_without_ties_are_searched_exactly(metric, threads, m
     np.testing.assert_allclose(np.take_along_axis(distance, indices, 1), expected, atol=1e-5)
     np.testing.assert_allclose(distances, expected, atol=1e-3)
     assert all(len(set(row)) == 12 for row in indices.tolist())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_each_product_once_gives_what_all_products_give(metric, monkeypatch):
+    random = np.random.default_rng(0)
+    points = random.normal(size=(1500, 20)).astype(np.float32)
+    points[::50] *= 30  # rows with bounds of their own
+    points = np.concatenate([points, points[:300], points[:150]])  # and rows with equals
+    points = points[random.permutation(len(points))]
+    own = np.arange(len(points))
+    monkeypatch.setattr(neighbours, "STRIDE", 4)
+    monkeypatch.setattr(neighbours, "GROUP", 2)
+    results = []
+    for threads, rows, base in (1, 512, points.copy()), (1, 512, points), (3, 60, points):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        monkeypatch.setattr(neighbours, "ROWS", rows)
+        results.append(neighbours.nearest(points, base, 10, metric, own))
+    for indices, distances in results[1:]:
+        np.testing.assert_array_equal(indices, results[0][0])
+        np.testing.assert_array_equal(distances, results[0][1])
+
+
+def test_most_rows_have_a_bound_that_some_more_than_k_reach():
+    points = neighbours.unit_rows(np.random.default_rng(0).normal(size=(5000, 20)))
+    bound = neighbours._bound(points[:200], points[:: neighbours.STRIDE][:312], 10)
+    reached = (points[:200] @ points.T >= bound[:, None]).sum(axis=1)
+    assert (reached >= 10).mean() > 0.95
+    assert reached.max() < 300
 
 
 @pytest.mark.parametrize("device", DEVICES)
