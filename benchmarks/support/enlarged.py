@@ -28,7 +28,9 @@ def enlarged(slice_: ad.AnnData, cells: int, label_key: str, seed: int) -> ad.An
     small.obsm["spatial"], small.var_names = slice_.obsm["spatial"], slice_.var_names
     large = tiled(small, cells, slice_.n_vars, keep=rng.uniform(0.6, 1), seed=seed)
     large.var_names = slice_.var_names
-    large.obs = pd.DataFrame({label_key: large.obs["cell_type"]} if labelled else {}, large.obs_names)
+    large.obs = pd.DataFrame(
+        {label_key: large.obs["cell_type"]} if labelled else {}, large.obs_names
+    )
     large.obsm["spatial"] = _spread(np.asarray(slice_.obsm["spatial"])[:, :2], cells, rng)
     large.uns["technology"] = slice_.uns["technology"]
     return large
@@ -93,6 +95,4 @@ def _merscope(slice_: ad.AnnData, folder: Path) -> None:
         "EntityID": ids, "fov": np.arange(slice_.n_obs) // 99, "volume": 500.0,
         "center_x": places[:, 0], "center_y": places[:, 1],
     })  # fmt: skip
-    merscope.write(
-        folder, counts.rename_axis("cell").to_csv(), cells.to_csv(index=False)
-    )
+    merscope.write(folder, counts.rename_axis("cell").to_csv(), cells.to_csv(index=False))
