@@ -26,19 +26,20 @@ def main(run: Run, input, output, pairs, reference, task_cells, seed) -> None:
 
     from lloki.alignment import groups, plan
     from lloki.integration import subset
-    from lloki.slices import files, samples
+    from lloki.slices import parts, samples
 
-    parts = samples.by_sample(input, lambda path: files.read_embedding(path, "X_lloki"))
-    members = groups.members(parts, reference)
-    found = plan.plan(
-        members, pairs, groups.depths(parts),
-        subset.profiles_of({sample: part.obsm["X_lloki"] for sample, part in parts.items()}, seed),
-    )  # fmt: skip
-    sizes = {sample: part.n_obs for sample, part in parts.items()}
+    cells = samples.by_sample(input, lambda path: parts.read_cells(path, "X_lloki")[0])
+    seen = {
+        sample: samples.some_embeddings(path, "X_lloki", subset.SEEN, seed)
+        for sample, path in zip(cells, input, strict=True)
+    }
+    members = groups.members(cells, reference)
+    found = plan.plan(members, pairs, groups.depths(cells), subset.profiles_of(seen, seed))
+    sizes = {sample: part.n_obs for sample, part in cells.items()}
     table = pd.DataFrame(found, columns=["fixed", "moving"])
     table.insert(0, "task", plan.batches(found, sizes, task_cells))
     of_all = sum(len(m) * (len(m) - 1) // 2 for m in members.values())
-    run.report(samples=list(parts), groups=members, pairs=len(found), pairs_possible=of_all)
+    run.report(samples=list(cells), groups=members, pairs=len(found), pairs_possible=of_all)
     with run.output(output) as temporary:
         table.to_csv(temporary, index=False)
 

@@ -18,6 +18,7 @@ CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml
 
 NUMBER = (int, float)
 NUMERIC = ("value", "pearson")  # columns that are drawn
+DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 
 
 @command("report")
@@ -64,7 +65,7 @@ def main(
 
     if history and Path(history).is_dir():
         history = str(Path(history) / "history.csv")
-    data = parts.read_without_expression(integrated)
+    data = parts.read_without_expression(integrated, lambda key: key in DRAWN or _is_umap(key))
     _check(data, integrated, label_key)
     material = Material(
         records=records, data=data, label_key=label_key,
@@ -188,13 +189,17 @@ def _losses(path: str | None):
     return table
 
 
+def _is_umap(key: str) -> bool:
+    return key.startswith("X_umap")
+
+
 def _same_cells(path: str | None, data):
-    """The file of all methods, checked to hold the same cells."""
+    """The UMAPs of all methods, checked to be of the same cells."""
     from lloki.slices import parts
 
     if path is None:
         return None
-    found = parts.read_without_expression(path)
+    found = parts.read_without_expression(path, _is_umap)
     if found.obs_names.tolist() != data.obs_names.tolist():
         fact = "its cells are not those of the integrated file"
         raise InputError(path, fact, "give the file that benchmark.py made of it")

@@ -14,11 +14,13 @@ from lloki.support.errors import InputError
 def main(run: Run, input, label_key, output) -> None:
     """Write labels, clusters, UMAP and aligned coordinates under the cells' own ids."""
     from lloki.report import viewer
-    from lloki.slices import checks, detect, files
+    from lloki.slices import checks, detect, files, parts
     from lloki.support.names import plain_names
 
-    data = files.read_embedding(input, "spatial")
-    for key in set(viewer.PLACES) & set(data.obsm):
+    data = parts.read_without_expression(input, {"spatial", *viewer.PLACES}.__contains__)
+    if "spatial" not in data.obsm:
+        raise InputError(input, "obsm['spatial'] is missing", "run the stage that makes it first")
+    for key in data.obsm:
         checks.check_embedding(data.obsm[key], input, key)
     for key in ("sample", *label_key):
         if key not in data.obs:

@@ -11,17 +11,18 @@ def prologue(int cpus, Map settings) {
 }
 
 /**
- * Memory of a task on slices: 50 times their files, beside what it takes to start.
+ * Memory of a task on slices: 50 times their files, beside what it takes to start. Stages that see all slices hold one
+ * at a time, or their embeddings alone: 10 times, or once.
  *
  * Measured (benchmarks/propagation.py, docs/performance.md): the stages of a slice peak at 0.9 GB for 50,000 cells × 1,000
  * genes (an h5ad of 22 MB), at 1.8 for 200,000 × 500 (49 MB) and at 4.1 for 50,000 × 6,175 (131 MB): 31 to 39 times the
  * file. The scores of 11,933 cells peak at 1.9 GB, of 50,000 at 2.8; training on a million cells at 1.8, with its
  * slices' expression on top.
  */
-def memory_for(files, gigabytes = 2) {
+def memory_for(files, gigabytes = 2, times = 50) {
     // Tables are read in parts: of a tenth of their bytes, since most of a dense table is zeros.
     def bytes = [files].flatten().collect { path -> size_of(path).intdiv(path.name ==~ /.*\.(csv|tsv|txt)/ ? 10 : 1) }.sum()
-    return new nextflow.util.MemoryUnit((gigabytes * (1L << 30) as long) + 50 * bytes)
+    return new nextflow.util.MemoryUnit((gigabytes * (1L << 30) as long) + times * bytes)
 }
 
 /** Bytes of a file, or of all files of a folder, such as a zarr store. */

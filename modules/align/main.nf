@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** The slices of each group in one frame, by their pairs. */
 process ALIGN {
     label 'process_single'
-    memory { memory_for(lloki, 4) * task.attempt }
+    memory { memory_for(lloki, 4, 10) * task.attempt }
 
     input:
     path lloki

@@ -1,9 +1,9 @@
-include { prologue ; repeated } from '../../functions/task'
+include { memory_for ; prologue ; repeated } from '../../functions/task'
 
 /** Which slices are aligned with which. */
 process ALIGN_PLAN {
     label 'process_single'
-    memory { 2.GB * task.attempt }
+    memory { memory_for(lloki, 2, 1) * task.attempt }
 
     input:
     path lloki

@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** Metrics and pictures of the embeddings. */
 process BENCHMARK {
     label 'process_medium'
-    memory { memory_for(integrated, 4) * task.attempt }
+    memory { memory_for(integrated, 4, 10) * task.attempt }
 
     input:
     path integrated

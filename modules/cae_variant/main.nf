@@ -5,7 +5,7 @@ process CAE_VARIANT {
     tag "${name}"
     label 'process_medium'
     label 'process_gpu'
-    memory { memory_for(slices, 4) * task.attempt }
+    memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
     tuple val(name), val(options), path(fp)

@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** One low-rank model of all slices and references, whatever their panels. */
 process FIT_MOSAIC {
     label 'process_medium'
-    memory { memory_for([cells, references]) * task.attempt }
+    memory { memory_for([cells, references], 2, 10) * task.attempt }
 
     input:
     path cells

@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** All cells of all slices in one file, with a baseline and UMAPs. */
 process INTEGRATE {
     label 'process_medium'
-    memory { memory_for(slices, 4) * task.attempt }
+    memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
     path lloki

@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** What every stage recorded, scores and pictures, on one page. */
 process REPORT {
     label 'process_low'
-    memory { memory_for(integrated) * task.attempt }
+    memory { memory_for(integrated, 2, 10) * task.attempt }
 
     input:
     path records

@@ -1,10 +1,10 @@
 include { command_line } from '../../functions/parameters'
-include { memory_for ; prologue ; repeated } from '../../functions/task'
+include { prologue ; repeated } from '../../functions/task'
 
 /** What was run on what, so that a result can be made again. */
 process RUN_RECORD {
     label 'process_single'
-    memory { memory_for(results) * task.attempt }
+    memory { 2.GB * task.attempt }
 
     input:
     path records

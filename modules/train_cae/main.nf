@@ -4,7 +4,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 process TRAIN_CAE {
     label 'process_medium'
     label 'process_gpu'
-    memory { memory_for(slices, 4) * task.attempt }
+    memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
     path fp

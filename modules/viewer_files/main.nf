@@ -3,7 +3,7 @@ include { memory_for ; prologue } from '../../functions/task'
 /** What the run found, as the viewers of the instruments take it: a folder for each slice. */
 process VIEWER_FILES {
     label 'process_low'
-    memory { memory_for(integrated) * task.attempt }
+    memory { memory_for(integrated, 2, 10) * task.attempt }
 
     input:
     path integrated

@@ -34,7 +34,7 @@ BASE, GPU, CONTAINERS, PUBLISHED = (
 )
 
 
-PROFILES = "gpu slurm test test_full awsbatch googlebatch azurebatch k8s".split()
+PROFILES = "gpu slurm test test_full awsbatch googlebatch azurebatch k8s arrays".split()
 
 
 def section(text, name):

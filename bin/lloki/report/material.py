@@ -13,12 +13,14 @@ import pandas as pd
 from lloki.integration.joined import NAMES, umap_key
 from lloki.report import figures
 from lloki.scores import baselines
+from lloki.support.clusters import assign
 
 EMBEDDERS = {
     "mosaic": "the mosaic model (low-rank, fitted to the data of this run; no pretrained weights)",
     "scgpt": "scGPT, a pretrained transformer",
 }
 CLUSTERS = 12
+DRAWN = 50_000  # cells of which clusters are found
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,16 @@ class Material:
 
     @cached_property
     def clusters(self) -> figures.Colouring:
-        """Cells by K-means cluster of the LLOKI embedding."""
+        """Cells by K-means cluster of the LLOKI embedding; of many, those of a draw."""
         from sklearn.cluster import KMeans
 
-        count = min(CLUSTERS, self.data.n_obs)
-        found = KMeans(count, n_init=3, random_state=0).fit_predict(self.data.obsm["X_lloki"])
+        space = self.data.obsm["X_lloki"]
+        clusters = KMeans(min(CLUSTERS, len(space)), n_init=3, random_state=0)
+        if len(space) > DRAWN:
+            drawn = np.random.default_rng(0).choice(len(space), DRAWN, replace=False)
+            found = assign(space, clusters.fit(space[np.sort(drawn)]).cluster_centers_)[0]
+        else:
+            found = clusters.fit_predict(space)
         ranked = pd.Series(found).value_counts().index
         names = {cluster: f"cluster {place + 1}" for place, cluster in enumerate(ranked)}
         return figures.colouring("LLOKI cluster", [names[cluster] for cluster in found])

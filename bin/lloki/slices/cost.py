@@ -11,6 +11,8 @@ from dataclasses import dataclass
 EXACT = 200_000  # cells up to which neighbours are searched exactly, each with each
 FITTED = SCORED = 50_000  # cells behind a UMAP, and of each of three samples that are scored
 START = 4.0  # seconds of a script before its work
+TRAINED = 300_000  # cells that the autoencoder is trained on at most
+PAIRED = 8  # other slices that one is aligned with at most, each pair counted from both sides
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
 STEP = {"mosaic": 0.06, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
 
@@ -34,14 +36,16 @@ def cpu_seconds(
         for size in slices
     )
     embed = sum(_scgpt(size) if scgpt else 2 * START + 4e-5 * size.cells for size in slices)
-    steps = max(STEPS, EPOCHS * cells / CHUNK)
+    trained = min(cells, TRAINED)
+    steps = max(STEPS, EPOCHS * trained / CHUNK)
     step = STEP["scgpt" if scgpt else "mosaic"]
-    train = START + step * steps + 3.3e-9 * cells * min(cells, EXACT * len(slices))
+    train = START + step * steps + 3.3e-9 * trained * min(trained, EXACT * len(slices))
+    pairs = len(slices) * min(len(slices) - 1, PAIRED) / 2
     return {
         "slices": alone,
         "embedding": embed,
         "training": train + 8 * len(slices) + 6e-6 * cells,
-        "alignment": 20 + 2.0 * len(slices) * (len(slices) - 1) / 2 + 5e-5 * cells,
+        "alignment": 20 + 2.0 * pairs + 5e-5 * cells,
         "joining": 2 * START + 6e-5 * cells + 3 * _umap(cells),
         "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
         "report": 15 + 1e-4 * cells,

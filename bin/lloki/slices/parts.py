@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import anndata as ad
@@ -60,11 +60,14 @@ def embedding_blocks(path: str | Path, key: str, rows: int = 8192) -> Iterator[n
             yield block
 
 
-def read_without_expression(path: str | Path) -> ad.AnnData:
-    """obs, obsm and uns of a file; InputError as from `files.read_h5ad`."""
+def read_without_expression(
+    path: str | Path, wanted: Callable[[str], bool] = lambda key: True
+) -> ad.AnnData:
+    """obs, uns and the wanted keys of obsm of a file; InputError as from `files.read_h5ad`."""
     with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
-        found = {k: ad.io.read_elem(file[k]) if k in file else {} for k in ("obs", "obsm", "uns")}
-        data = ad.AnnData(**found)
+        found = {k: ad.io.read_elem(file[k]) if k in file else {} for k in ("obs", "uns")}
+        keys = filter(wanted, file["obsm"].keys() if "obsm" in file else ())
+        data = ad.AnnData(**found, obsm={k: ad.io.read_elem(file[f"obsm/{k}"]) for k in keys})
     check_whole(data, path)
     return data
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from lloki.report import figures, raster
+from lloki.report import figure_alignment, figures, raster
 
 COLOURS = {"a": "#ff0000", "b": "#0000ff"}
 
@@ -38,6 +38,15 @@ def test_a_panel_turns_to_an_image_where_there_are_many(monkeypatch):
         figures.spatial_panel(panel, places[:cells], by.of(np.arange(cells)))
     assert (len(axes[0].images), len(axes[1].images)) == (0, 1)
     assert axes[1].get_ylim()[0] > axes[1].get_ylim()[1]  # y downwards, as in images
+
+
+def test_slices_over_one_another_are_an_image_where_there_are_many(monkeypatch):
+    monkeypatch.setattr(figure_alignment, "MAX_POINTS", 50)
+    rng = np.random.default_rng(0)
+    few, many = ({name: rng.normal(size=(n, 2)) for name in "ab"} for n in (20, 30))
+    many["b"][:5] = np.nan  # cells without a place
+    drawn = figure_alignment.together(few, few).axes + figure_alignment.together(many, few).axes
+    assert [len(axes.images) for axes in drawn] == [0, 0, 1, 0]
 
 
 def test_the_file_of_many_cells_is_small():

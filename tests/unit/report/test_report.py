@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lloki.report import figures, markup, report, results, run, scores
+from lloki.report import figures, markup, material, report, results, run, scores
 from lloki.report.material import Material
 
 BIN = Path(__file__).parents[3] / "bin"
@@ -196,6 +196,18 @@ def test_slices_without_labels_are_shown_by_cluster_too():
     assert names == ["type", "LLOKI cluster"]
     material = Material(records=[], data=data)
     assert [by.name for by in results.map_colourings(material)] == ["LLOKI cluster"]
+
+
+def test_clusters_of_many_cells_are_those_of_a_draw(monkeypatch):
+    data, rng = joined(cells=400), np.random.default_rng(0)
+    kind = np.arange(data.n_obs) % material.CLUSTERS
+    data.obsm["X_lloki"] = (10 * np.eye(12)[kind] + rng.normal(size=(data.n_obs, 12)) / 9).astype(
+        "f4"
+    )
+    whole = Material(records=[], data=data).clusters.values
+    monkeypatch.setattr(material, "DRAWN", 200)
+    drawn = Material(records=[], data=data).clusters.values
+    assert len(set(zip(whole, drawn, strict=True))) == len(set(kind)) == len(set(drawn))
 
 
 def test_slices_of_one_technology_are_coloured_by_slice():

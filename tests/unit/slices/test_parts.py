@@ -75,6 +75,8 @@ def test_parts_are_what_the_whole_file_has(data, tmp_path):
     assert (parts.read_matrix(path, (21, 4)) != data.X).nnz == 0
     cells = parts.read_without_expression(path)
     assert cells.n_vars == 0 and cells.uns["other"] == 1 and set(cells.obsm) == set(shapes)
+    few = parts.read_without_expression(path, lambda key: key == "spatial")
+    assert list(few.obsm) == ["spatial"] and few.obs.equals(cells.obs)
 
 
 def test_parts_that_do_not_fit_one_another_are_refused(data, tmp_path):
