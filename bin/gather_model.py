@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lloki import __version__
+from lloki.support.checksum import sha256
 from lloki.support.cli import Run, command, seed_option
 from lloki.support.errors import InputError
 
@@ -35,29 +36,34 @@ def main(run: Run, input, mosaic, reference, setting, output, seed) -> None:
     if embedder == "mosaic" and not mosaic:
         fact = "its slices were embedded by a mosaic model"
         raise InputError(input, fact, "give it: --mosaic FOLDER")
-    names = [f"{i}.h5ad" if twice else Path(path).name for i, path, twice in _numbered(reference)]
+    held = _references(reference, seed)
     record = {
         "version": __version__, "embedder": embedder, "batches": batches,
-        "references": names, "settings": dict(s.split("=", 1) for s in setting),
+        "references": list(held), "settings": dict(s.split("=", 1) for s in setting),
     }  # fmt: skip
-    run.report(embedder=embedder, batches=batches, references=names)
+    run.report(embedder=embedder, batches=batches, references=list(held))
     with run.output(output) as temporary:
         temporary.mkdir()
         shutil.copytree(input, temporary / "cae")
         if mosaic:
             shutil.copytree(mosaic, temporary / "mosaic")
         (temporary / "references").mkdir()
-        for path, name in zip(reference, names, strict=True):
-            files.write_h5ad(_measured(path, seed), temporary / "references" / name)
+        for name, data in held.items():
+            files.write_h5ad(data, temporary / "references" / name)
         (temporary / "model.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _numbered(paths):
-    """Place, path, and whether an earlier path has the same name."""
-    seen = set()
-    for i, path in enumerate(paths, 1):
-        yield i, path, Path(path).name in seen
-        seen.add(Path(path).name)
+def _references(paths, seed: int) -> dict:
+    """Each reference once, by the name that it gets; a model that was adapted has held some."""
+    found = {}
+    for path in paths:
+        data = _measured(path, seed)
+        source = data.uns["lloki"]["reference"]["sha256"]
+        found.setdefault(source, (Path(path).name, data))
+    named = {}
+    for i, (name, data) in enumerate(found.values(), 1):
+        named[f"{i}.h5ad" if name in named else name] = data
+    return named
 
 
 def _measured(path: str, seed: int):
@@ -77,7 +83,7 @@ def _measured(path: str, seed: int):
     taken = data.uns.get("lloki_reference", {})
     there = data.X[rows].sign()
     found = ad.AnnData(there, var=data.var[[]], obs=data.obs.iloc[rows][[]])
-    files.record(found, "reference", source=Path(path).name, cells=data.n_obs, **taken)
+    files.record(found, "reference", sha256=sha256(path), cells=data.n_obs, **taken)
     return found
 
 
