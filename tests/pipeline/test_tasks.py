@@ -128,7 +128,8 @@ def test_a_second_run_repeats_nothing_and_a_change_of_the_library_repeats_all(st
 def test_a_slice_more_is_told_with_what_it_costs(stubbed):
     folder, project, _ = stubbed
     sheet = (folder / "sheet/samplesheet.csv").read_bytes()
-    (folder / "sheet/more.csv").write_bytes(sheet + b"beside.h5ad,STARmap,f,p 2,,,,\r\n")
+    shutil.copy(folder / "sheet/beside.h5ad", folder / "sheet/more.h5ad")
+    (folder / "sheet/more.csv").write_bytes(sheet + b"more.h5ad,STARmap,f,p 2,,,,\r\n")
     run = nextflow("-profile", "test,docker,gpu", "-stub-run", "--outdir", "results", "-resume",
                    "--input", "sheet/more.csv", cwd=folder, project=project)  # fmt: skip
     assert run.returncode == 0, run.stdout
@@ -162,7 +163,8 @@ def test_new_slices_are_mapped_onto_a_model_beside_its_own_or_alone(stubbed):
         joined = [
             text for text in task_files(folder, ".command.run")["INTEGRATE"] if "n.sl" in text
         ]
-        assert all((f"{sample}.slice.h5ad" in joined[-1]) for sample in former)
+        names = {f"{sample}.slice.h5ad" for sample in former}
+        assert any(all(name in text for name in names) for text in joined)
     assert any("adapt_from" in text for text in task_files(folder, ".command.run")["TRAIN_CAE"])
 
     (folder / "odd/model").mkdir(parents=True)
