@@ -26,6 +26,7 @@ from lloki.support.threads import parallel
 
 LEAST = 1e-10  # of a value of X; z above SEEN counts as there
 SEEN = 1e-3
+TINY = 1e-6  # of an input's value
 SWEEPS, PLAIN_SWEEPS = 40, 200  # of the descent, with and without field
 TOLERANCE = 1e-4  # mean change of a cell's values at which its descent ends
 ROWS = 4096  # cells of a block
@@ -77,13 +78,25 @@ class Fit:
         return self.values / self.values.sum(axis=1, keepdims=True)
 
 
-def scaled(values: np.ndarray, starts: Sequence[int], k: int) -> np.ndarray:
-    """Values of all slices (N × G, ≥ 0) times a number a slice: their rows sum to K in the mean."""
-    factors = [
-        k / max(float(values[a:b].sum(axis=1, dtype=np.float64).mean()), 1e-300) if b > a else 1.0
-        for a, b in pairwise(starts)
-    ]
-    return values * np.repeat(factors, np.diff(starts)).astype(np.float32)[:, None]
+def take_floor(values: np.ndarray, floors: np.ndarray) -> None:
+    """Take each dimension's floor (G) off values (N × G float32), in place; TINY is left."""
+    values -= floors.astype(np.float32)
+    np.maximum(values, TINY, out=values)
+
+
+def floors_of(values: np.ndarray, quantile: float) -> np.ndarray:
+    """The quantile of each dimension over all cells (G); zeros for quantile 0."""
+    if quantile == 0:
+        return np.zeros(values.shape[1])
+    return np.array([np.quantile(column, quantile) for column in values.T])
+
+
+def scale(values: np.ndarray, starts: Sequence[int], k: int) -> None:
+    """Multiply each slice's values (N × G, ≥ 0) so that its rows sum to K in the mean, in place."""
+    for a, b in pairwise(starts):
+        if b > a:
+            mean = float(values[a:b].sum(axis=1, dtype=np.float64).mean())
+            values[a:b] *= np.float32(k / max(mean, 1e-300))
 
 
 def blocks(function: Callable, n: int) -> list:

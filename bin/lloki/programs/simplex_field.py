@@ -5,7 +5,7 @@ negative, two metagenes like to be side by side. S maximises the pseudo-likeliho
 
     I(eta) = integral over the K-simplex of exp(-eta'z) dz
 
-is needed. That is the inverse Laplace transform of prod 1/(s + eta_k) at 1, taken here at its saddle
+is needed. It is the inverse Laplace transform of prod 1/(s + eta_k) at 1, here at its saddle
 point with the second term of the expansion (Daniels 1954). The sum of signed terms
 exp(-eta_k)/prod_j(eta_j - eta_k) that published code uses cancels to noise where etas are close.
 """
