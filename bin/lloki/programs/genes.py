@@ -67,7 +67,7 @@ def loadings(proportions: np.ndarray, expression: sp.csr_matrix) -> tuple[np.nda
     intercept). The loading is what a cell of one metagene alone would have above the gene's mean,
     in standard deviations of the gene; NaN for one that does not vary.
     """
-    z = proportions.astype(np.float64)
+    z, expression = proportions.astype(np.float64), expression.astype(np.float64)
     n, k = z.shape
     inverse = np.linalg.inv(z.T @ z + RIDGE * n / k * np.eye(k))
     shared = np.asarray(expression.T @ z).T  # K × G
