@@ -15,6 +15,7 @@ include { INFER_CAE } from './modules/infer_cae/main'
 include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
+include { METAGENES } from './modules/metagenes/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
 include { VIEWER_FILES } from './modules/viewer_files/main'
@@ -43,6 +44,19 @@ workflow LLOKI {
     INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
     ALIGNMENT(INFER_CAE.out.lloki)
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(slices), settings('integrate'))
+    joined = INTEGRATE.out.integrated
+
+    // Programs that the cells of all slices share.
+    programs = []
+    metagenes = channel.value([])
+    if (given().metagenes) {
+        sets = given().metagene_gene_sets ? file(given().metagene_gene_sets) : []
+        fitted = given().metagene_model ? file(given().metagene_model) : []
+        METAGENES(joined, by_sample(slices), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
+        joined = METAGENES.out.integrated
+        metagenes = METAGENES.out.metagenes
+        programs = [METAGENES.out]
+    }
 
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
@@ -69,15 +83,15 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + [
+    done = others + viewer + programs + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, ALIGNMENT.out, INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
-        records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores,
+        records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -87,12 +101,13 @@ workflow LLOKI {
         LLOKI_FP.out.results, ALIGNMENT.out.results, COMPARE.out.results,
         published(
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json,
-            integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            integrate: programs ? [INTEGRATE.out.table, INTEGRATE.out.zarr, INTEGRATE.out.json] : INTEGRATE.out,
+            metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
-    main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
+    main_results = joined.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
         by_name(main_results).filter { files -> files }, index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),

@@ -67,7 +67,7 @@ def warnings(fit: Fit, names: Sequence[str]) -> list[str]:
     found, size = [], float(np.abs(fit.affinity).max())
     if size > RUN_AWAY:
         found.append(f"the affinity grew to {size:.0f}: neighbours were smoothed into one another; "
-                     "try a larger --strength")  # fmt: skip
+                     "try a larger lambda")  # fmt: skip
     dead = [name for name, share in zip(names, leads(fit.proportions), strict=True) if share < DEAD]
     if dead:
         found.append(f"{', '.join(dead)}: the largest in less than {DEAD:.1%} of the cells; try "
