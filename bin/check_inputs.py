@@ -27,11 +27,21 @@ TABLE = (  # of the terminal: heading, column of the CSV
 @click.option("--embedder", type=click.Choice(["mosaic", "scgpt"]), default="mosaic",
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
+@click.option("--metagenes", is_flag=True, help="Metagenes are found, too: for the time it takes.")
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
 def main(
-    run: Run, input, reference, label_key, min_shared_genes, embedder, methods, output, record_fault
+    run: Run,
+    input,
+    reference,
+    label_key,
+    min_shared_genes,
+    embedder,
+    methods,
+    metagenes,
+    output,
+    record_fault,
 ) -> None:
     """Say what every slice holds, what does not fit, and what the run will take."""
     from lloki.slices import inspection
@@ -42,7 +52,7 @@ def main(
     for warning in inspection.doubts(slices, references, label_key):
         run.warn(warning)
     rows = inspection.table(slices, references, label_key)
-    taken = _cost(inspection.read(slices), embedder, methods)
+    taken = _cost(inspection.read(slices), embedder, methods, metagenes)
     pairs = {
         f"{a} {b}": n for (a, b), n in inspection.shared_genes(inspection.read(slices)).items()
     }
@@ -70,7 +80,7 @@ def _record(path: str) -> dict:
     raise InputError(path, "no record of prepare_slice or check_reference", "check the path")
 
 
-def _cost(slices: list[dict], embedder: str, methods: int) -> dict:
+def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool) -> dict:
     """Processor hours and gigabytes of the run, in all and by part."""
     from lloki.slices import cost
 
@@ -79,8 +89,8 @@ def _cost(slices: list[dict], embedder: str, methods: int) -> dict:
     ]  # fmt: skip
     if not sizes:
         return {}
-    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods)
-    memory = cost.memory_gb(sizes, embedder == "scgpt")
+    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes)
+    memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
     return {
         "cpu_hours": round(sum(seconds.values()) / 3600, 3),
         "memory_gb": round(max(memory.values()), 1),

@@ -19,7 +19,10 @@ KEY, SPACE = "X_metagenes", "X_lloki"
 @click.option("--label-key", help="Column of obs with cell types, to name the metagenes by.")
 @click.option("--k", type=click.IntRange(1, 200), default=15, help="Metagenes.")
 @click.option(
-    "--lambda", "strength", type=click.FloatRange(0), default=1e-4,
+    "--lambda",
+    "strength",
+    type=click.FloatRange(0),
+    default=1e-4,
     help="Penalty on the affinity's squares.",
 )
 @click.option("--plain", type=click.IntRange(1), default=10, help="Iterations without the field.")

@@ -26,6 +26,7 @@ from lloki.support import clusters
 
 SETTLED = 1e-4, 0.02, 10  # relative change of the noise, change of the affinity, in iterations
 ROUNDS = 100  # of a fit laid on new slices, at most
+REFIT = 30  # iterations with field of a fit that is only compared with the first
 
 
 def begin(cells: Cells, labels: np.ndarray, k: int) -> Fit:
@@ -156,20 +157,25 @@ def fit(
 ) -> tuple[Fit, list[dict]]:
     """The best of several starts by J without field, then fitted with it; and what each gave.
 
-    Of each start: seed, objective, noise, and the slices whose cells are all in one cluster.
+    Starts are compared on CELLS cells. Of each: seed, objective, noise, and the slices whose cells
+    are all in one cluster.
     """
-    best, tried = None, []
+    large = len(cells.values) > CELLS
+    rows, part = part_of(cells, CELLS, seed) if large else (slice(None), cells)
+    best, chosen, tried = None, None, []
     for i in range(starts):
         labels = start_labels(cells, k, seed + i)
-        found = fit_plain(cells, labels, k, plain)
+        found = fit_plain(part, labels[rows], k, plain)
         spans = pairwise(cells.starts)
         alone = [r for r, (a, b) in enumerate(spans) if b - a > 1 and len(set(labels[a:b])) == 1]
-        value = found.history[-1]["objective"] if plain else 0.0
+        value = found.history[-1]["objective"]
         tried.append({"seed": seed + i, "objective": value, "noise": found.noise,
                       "slices_in_one_cluster": alone})  # fmt: skip
         if best is None or value < best.history[-1]["objective"]:
-            best = found
+            best, chosen = found, labels
         told()
+    if large:
+        best = fit_plain(cells, chosen, k, plain)
     return fit_bound(cells, best, iterations, strength, seed, told), tried
 
 
@@ -209,10 +215,9 @@ def matched(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return columns, table[rows, columns]
 
 
-def halves(cells: Cells, seed: int) -> tuple[np.ndarray, Cells]:
-    """A random half of the cells of each slice, of at most CELLS in all: rows, and the cells."""
-    share = min(len(cells.values) // 2, CELLS)
-    rows, _ = sample_of(cells, share, seed)
+def part_of(cells: Cells, most: int, seed: int) -> tuple[np.ndarray, Cells]:
+    """About `most` cells, of each slice its share, with the edges between them: rows, and cells."""
+    rows, _ = sample_of(cells, most, seed)
     starts = np.searchsorted(rows, cells.starts)
     graph = cells.graph[rows][:, rows]
     return rows, Cells(cells.values[rows], graph, starts, cells.weights)
@@ -223,13 +228,15 @@ def stability(
 ) -> np.ndarray:
     """How well each metagene comes back from half of the cells and another start (repeats × K).
 
-    Pearson of its mixtures with those of its match, over the cells of the half.
+    Of many cells, CELLS are taken. Pearson of its mixtures with those of its match, over the cells
+    of the half.
     """
     k = fit.metagenes.shape[1]
     found = []
     for i in range(repeats):
-        rows, part = halves(cells, seed + 1000 + i)
+        rows, part = part_of(cells, min(len(cells.values) // 2, CELLS), seed + 1000 + i)
         labels = start_labels(part, k, seed + 1000 + i)
-        other = fit_bound(part, fit_plain(part, labels, k, plain), iterations, strength, seed)
+        other = fit_plain(part, labels, k, plain)
+        other = fit_bound(part, other, min(iterations, REFIT), strength, seed)
         found.append(matched(fit.proportions[rows], other.proportions)[1])
     return np.array(found).reshape(repeats, k)

@@ -56,6 +56,13 @@ def test_the_best_start_goes_on(truth):
     assert fit.history[-1]["objective"] == min(one["objective"] for one in tried)
 
 
+def test_of_many_cells_some_compare_the_starts(truth, found, monkeypatch):
+    monkeypatch.setattr(fitting, "CELLS", 1000)
+    fit, tried = fitting.fit(truth[0], 4, iterations=20)
+    assert len(fit.values) == 3200 and len(tried) == 3
+    assert fitting.matched(truth[1], fit.metagenes)[1].min() > 0.95
+
+
 def test_slices_in_either_order_give_the_same(truth):
     cells, _, _ = truth
     n = cells.starts[1]
@@ -93,7 +100,7 @@ def test_what_is_there_is_stable_and_what_is_not_is_not(truth, found):
 
 def test_a_half_has_half_of_each_slice_and_its_edges(truth):
     cells, _, _ = truth
-    rows, half = fitting.halves(cells, 3)
+    rows, half = fitting.part_of(cells, 1600, 3)
     assert np.diff(half.starts).tolist() == [800, 800]
     np.testing.assert_array_equal(half.values, cells.values[rows])
     assert half.graph.nnz == cells.graph[rows][:, rows].nnz > 0
