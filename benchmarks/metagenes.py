@@ -152,8 +152,9 @@ def scale(path, n, iterations):
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--iterations", default=60, show_default=True)
 @click.option("--routes/--no-routes", "with_routes", default=True)
+@click.option("--only", multiple=True, help="These settings alone; repeatable.")
 @click.option("--keep", help="npz that keeps the embeddings for a rerun.")
-def worth(paths, references, label_key, seeds, iterations, with_routes, keep):
+def worth(paths, references, label_key, seeds, iterations, with_routes, only, keep):
     """AUC by type, of several settings."""
     import integration
 
@@ -161,22 +162,24 @@ def worth(paths, references, label_key, seeds, iterations, with_routes, keep):
 
     parts = [integration.prepare(path) for path in paths]
     if keep and Path(keep).exists():
-        spaces = list(np.load(keep)["spaces"])[:seeds]
+        spaces, fp = (list(np.load(keep)[name]) for name in ("spaces", "fp"))
     else:
         atlases = [files.read_reference(path) for path in references]
         fp = integration.embed(parts, [integration.propagate(p, atlases) for p in parts], atlases)
         spaces = [integration.integrate(fp, parts, seed, {}) for seed in range(seeds)]
+        fp = np.concatenate(fp)
         if keep:
-            np.savez(keep, spaces=spaces)
+            np.savez(keep, spaces=spaces, fp=fp)
     labels = [integration.labels_of(p, label_key, "Other") for p in parts]
     settings = {
         "floor .001": {}, "floor 0": {"floor": 0.0}, "floor .05": {"floor": 0.05},
         "K 25": {"k": 25}, "K 40": {"k": 40}, "no field": {"iterations": 0},
-        "weights by cells": {"weights": "cells"}, "rare starts": {"rare": True},
+        "weights by cells": {"weights": "cells"}, "rare starts": {"rare": True}, "mosaic factors": {"embedded": True},
     }  # fmt: skip
-    for name, setting in settings.items():
-        tables = []
-        for seed, space in enumerate(spaces):
+    for name in only or settings:
+        tables, setting = [], settings[name]
+        for seed, space in enumerate(spaces[:seeds]):
+            space = np.array(fp) if setting.get("embedded") else space
             tables.append(
                 _judged(parts, space, labels, seed, {"iterations": iterations, **setting})
             )
@@ -225,10 +228,14 @@ def rare_labels(cells, k, seed):
 
 def _row(name, tables):
     table = pd.concat(tables, axis=1)
-    if name == "floor .001":
+    if not _row.heads:
+        _row.heads = True
         print(f"{'':20}" + "".join(f"{kind[:9]:>11}" for kind in table.index))
     print(f"{name:20}" + "".join(f"{m:6.2f}±{s:.2f} " for m, s in zip(
         table.mean(axis=1), table.std(axis=1, ddof=0), strict=True)), flush=True)  # fmt: skip
+
+
+_row.heads = False
 
 
 def _routes(parts, labels, iterations, seeds):
