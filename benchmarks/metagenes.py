@@ -174,7 +174,8 @@ def worth(paths, references, label_key, seeds, iterations, with_routes, only, ke
     settings = {
         "floor .001": {}, "floor 0": {"floor": 0.0}, "floor .05": {"floor": 0.05},
         "K 25": {"k": 25}, "K 40": {"k": 40}, "no field": {"iterations": 0},
-        "weights by cells": {"weights": "cells"}, "rare starts": {"rare": True}, "mosaic factors": {"embedded": True},
+        "weights by cells": {"weights": "cells"}, "rare starts": {"rare": True},
+        "mosaic factors": {"embedded": True},
     }  # fmt: skip
     for name in only or settings:
         tables, setting = [], settings[name]
