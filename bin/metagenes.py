@@ -73,6 +73,9 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     for key in (SPACE, "spatial"):
         if key not in shapes:
             raise InputError(input, f"obsm[{key!r}] is missing", "make it with integrate.py")
+        if len(shapes[key]) != 2 or shapes[key][0] != head.n_obs:
+            fact = f"obsm[{key!r}] has shape {shapes[key]}, for {head.n_obs} cells"
+            raise InputError(input, fact, "make it with integrate.py")
     for key in ("sample", *filter(None, [label_key])):
         if key not in head.obs:
             have = ", ".join(map(str, head.obs.columns)) or "none"
@@ -90,6 +93,8 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     samples = sorted(expressed)
     rows = {s: np.flatnonzero(head.obs["sample"].astype(str) == s) for s in samples}
     order = np.concatenate([rows[s] for s in samples])
+    if len(order) < head.n_obs:
+        raise InputError(input, "cells are without a sample", "make it with integrate.py")
     starts = np.cumsum([0, *(len(rows[s]) for s in samples)])
     graphs, values = _cells(run, input, head.n_obs, order, starts, samples, graph,
                             options.pop("long_edges"), seed)  # fmt: skip

@@ -182,6 +182,16 @@ def test_a_faulty_integrated_file_is_refused(run_before, tmp_path, change, words
     refused(made, tmp_path / "out", "faulty.h5ad", *words)
 
 
+def test_a_cell_without_a_sample_is_refused(run_before, tmp_path):
+    data = ad.read_h5ad(run_before / "integrated.h5ad")
+    more = data[:1].copy()
+    more.obs_names, more.obs["sample"] = ["stray"], pd.Categorical([None], categories=["osmfish"])
+    (tmp_path / "out").mkdir()
+    files.write_h5ad(ad.concat([data, more]), tmp_path / "stray.h5ad")
+    made = call(run_before, tmp_path / "out/m", *SMALL, integrated=tmp_path / "stray.h5ad")
+    refused(made, tmp_path / "out", "cells are without a sample")
+
+
 def test_faulty_options_are_refused(done, run_before, tmp_path):
     refused(call(run_before, tmp_path / "m", "--k", 700 // 5, "--label-key", "kind"), tmp_path,
             "no column 'kind'")  # fmt: skip

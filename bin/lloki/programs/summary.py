@@ -10,11 +10,12 @@ import pandas as pd
 
 from lloki import __version__
 from lloki.programs.metagenes import Fit
-from lloki.support.errors import InputError
+from lloki.support.errors import InputError, lacks_memory
 
 FIRM, SHAKY = 0.8, 0.5  # correlation with refits: from where green, from where amber
 DEAD = 0.001  # share of the cells that a metagene leads, below which it is dead
 RUN_AWAY = 30.0  # size of an affinity
+DEFLATED = 1100  # what compression makes smaller at most
 PARTS = ("metagenes", "affinity", "noise", "floors", "names", "types")
 
 
@@ -101,7 +102,9 @@ def read_model(path: str | Path) -> tuple[Fit, np.ndarray, list[str], list[str |
         right = shapes and len(found["names"]) == len(found["types"]) == k
         right = right and all(np.isfinite(part).all() for part in (m, s, noise, floors))
         right = right and (m >= 0).all() and noise > 0
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:
+        if lacks_memory(error, path, DEFLATED):
+            raise
         what = type(error).__name__
         raise InputError(path, f"no model of metagenes ({what})", remedy) from None
     if not right:

@@ -67,6 +67,12 @@ def test_what_is_no_model_is_refused(fit, tmp_path):
             summary.read_model(path)
     with pytest.raises(InputError, match="no model of metagenes"):
         summary.read_model(tmp_path / "none.npz")
+    summary.write_model(path, fit, np.arange(5.0), list("ABC"), [None] * 3)
+    whole = path.read_bytes()
+    for damaged in (whole[:-40], whole[:200] + bytes(20) + whole[220:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="no model of metagenes"):
+            summary.read_model(path)
     summary.write_model(path, replace(fit, noise=-1.0), np.arange(5.0), list("ABC"), [None] * 3)
     with pytest.raises(InputError, match="do not fit"):
         summary.read_model(path)
