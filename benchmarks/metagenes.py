@@ -186,7 +186,7 @@ def worth(paths, references, label_key, seeds, iterations, with_routes, only, ke
             )
         _row(name, tables)
     if with_routes:
-        _routes(parts, labels, iterations, seeds)
+        _routes(parts, spaces[:seeds], labels, iterations)
 
 
 def _judged(parts, space, labels, seed, setting):
@@ -239,41 +239,33 @@ def _row(name, tables):
 _row.heads = False
 
 
-def _routes(parts, labels, iterations, seeds):
-    from lloki.integration import joined
+def _routes(parts, spaces, labels, iterations):
+    """The paper's three routes, the default settings."""
     from lloki.programs import fitting, routes
-    from lloki.programs.neighbourhood import neighbour_graph
-    from lloki.slices import genes
 
     names = [str(p.obs["sample"].iloc[0]) for p in parts]
-    graphs = {s: neighbour_graph(p.obsm["spatial"]) for s, p in zip(names, parts, strict=True)}
     known = dict(zip(names, labels, strict=True))
-    shared = joined.shared_genes([p.var_names for p in parts])
-    own = [sp.csr_matrix(p.X)[:, genes.shared(shared, p.var_names)[1]] for p in parts]
-    panels = {s: sp.csr_matrix(p.X) for s, p in zip(names, parts, strict=True)}
-    for route in ("shared genes", "each alone"):
-        tables = []
-        for seed in range(seeds):
-            how = {"iterations": iterations, "seed": seed}
-            if route == "each alone":
-                z, mapping = routes.alone(panels, graphs, known, K, lambda: None, **how)
-                kept = mapping.groupby("metagene")["kept"].first().sum()
-                print(f"  {kept} of {mapping['metagene'].nunique()} metagenes found in two others")
-            elif len(shared) < 4:
-                print(f"shared genes: {len(shared)}")
-                break
-            else:
-                k = routes.k_of(K, len(shared))
-                cells = routes.cells_of(own, list(graphs.values()), k)
-                fit, _ = fitting.fit(cells, k, **how)
-                spans = zip(cells.starts[:-1], cells.starts[1:], strict=True)
-                z = {s: fit.proportions[a:b] for s, (a, b) in zip(names, spans, strict=True)}
-            types, middle = routes.judged(route, z, known, graphs)
-            found = types.set_index("type")["auc"]
-            found["Moran"] = middle["moran"].median()
-            tables.append(found)
-        if tables:
-            _row(route, tables)
+    panels = {s: p.var_names for s, p in zip(names, parts, strict=True)}
+    expression = {s: sp.csr_matrix(p.X) for s, p in zip(names, parts, strict=True)}
+    starts = np.cumsum([0, *(p.n_obs for p in parts)])
+    found = {}
+    for seed, space in enumerate(spaces):
+        values = [space[a:b] for a, b in pairwise(starts)]
+        cells, graphs = cells_of(values, [p.obsm["spatial"] for p in parts], K, 0.001)
+        how = {"iterations": iterations, "seed": seed}
+        fit, _ = fitting.fit(cells, K, **how)
+        z = {s: fit.proportions[a:b] for s, (a, b) in zip(names, pairwise(starts), strict=True)}
+        graphs = dict(zip(names, graphs, strict=True))
+        tables = routes.compared(z, expression, panels, graphs, known, K, **how)
+        kept = tables["mapping"].groupby("metagene")["kept"].first()
+        print(f"  {kept.sum()} of {len(kept)} metagenes of slices alone found in two others")
+        for route, own in tables["routes"].groupby("route"):
+            moran = tables["routes_moran"].query("route == @route")["moran"].median()
+            own = own.set_index("type")["auc"]
+            own["Moran"] = moran
+            found.setdefault(route, []).append(own)
+    for route, own in found.items():
+        _row(route, own)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Find metagenes: programs of the LLOKI embedding that cells of all slices mix, and their genes."""
 
-from pathlib import Path
-
 import click
 
 from lloki.support.cli import Run, command, seed_option, slices_option
@@ -66,9 +64,9 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     import numpy as np
 
     from lloki.programs import enrichment, summary
-    from lloki.slices import parts
+    from lloki.slices import genes, parts
 
-    sets = _read_sets(gene_sets)
+    sets = genes.read_sets(gene_sets) if gene_sets else {}
     head, shapes = parts.read_head(input)
     for key in (SPACE, "spatial"):
         if key not in shapes:
@@ -282,55 +280,19 @@ def _fit_tables(fit, names) -> dict:
 
 def _routes(run, z, graphs, labels, expressed, k, seed, options) -> dict:
     """What shared genes, and each slice alone, make of the same cells."""
-    import pandas as pd
-
-    from lloki.integration import joined
-    from lloki.programs import fitting, routes
-    from lloki.slices import genes, parts
+    from lloki.programs import routes
+    from lloki.slices import parts
 
     how = {key: options[key] for key in ("plain", "iterations", "strength", "starts")}
-    how["seed"] = seed
     matrices = {s: parts.read_matrix(part.uns["path"], part.shape) for s, part in expressed.items()}
-    matrices = {s: matrices[s] for s in z}
-    judged = [routes.judged("LLOKI", z, labels, graphs)]
+    panels = {s: part.var_names for s, part in expressed.items()}
     with run.progress(len(z) + 1, "routes") as progress:
-        shared = joined.shared_genes([expressed[s].var_names for s in z])
-        if len(shared) < 4:
-            run.warn(f"--routes: {len(shared)} genes are in every slice; too few for metagenes")
-        else:
-            own = [
-                m[:, genes.shared(shared, expressed[s].var_names)[1]] for s, m in matrices.items()
-            ]
-            some = routes.k_of(k, len(shared))
-            cells = routes.cells_of(own, [graphs[s] for s in z], some)
-            fit, _ = fitting.fit(cells, some, **how)
-            parted = _split(fit.proportions, cells.starts, list(z))
-            judged.append(routes.judged("shared genes", parted, labels, graphs))
-        progress.update()
-        found = {}
-        if len(z) > 1:
-            alone, found["mapping"] = routes.alone(
-                matrices, graphs, labels, k, progress.update, **how
-            )
-            judged.append(routes.judged("each alone", alone, labels, graphs))
-    found["routes"] = pd.concat([types for types, _ in judged])
-    found["routes_moran"] = pd.concat([middle for _, middle in judged])
+        found = routes.compared(
+            z, matrices, panels, graphs, labels, k, progress.update, seed=seed, **how
+        )
+    if "shared genes" not in set(found["routes_moran"]["route"]):
+        run.warn("--routes: the slices share too few genes for metagenes of those")
     return found
-
-
-def _read_sets(path) -> dict[str, list[str]]:
-    """Sets of genes of a GMT file: name, description, genes, tabs between."""
-    if path is None:
-        return {}
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(path, "not a readable text", "give a GMT file") from None
-    rows = [line.rstrip().split("\t") for line in lines if line.strip()]
-    if not rows or min(map(len, rows)) < 3:
-        fact = "a line has no name, description and genes with tabs between"
-        raise InputError(path, fact, "give a GMT file")
-    return {row[0]: [gene for gene in row[2:] if gene] for row in rows}
 
 
 def _write(run, output, tables, fit, floors, names, types) -> None:

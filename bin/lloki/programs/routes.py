@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from lloki.integration.joined import shared_genes
 from lloki.programs import enrichment
 from lloki.programs.fitting import fit
 from lloki.programs.metagenes import TINY, Cells, scale
 from lloki.programs.neighbourhood import moran
+from lloki.slices.genes import shared
 
+FEWEST = 4  # shared genes that can be factorised
 AGREE = 0.5  # least correlation of signatures of a metagene with its partner
 
 
@@ -83,3 +86,37 @@ def alone(
         for s, (columns, r) in partners.items() for i in range(k)
     ]  # fmt: skip
     return {s: found[s][:, partners[s][0]] for s in found}, pd.DataFrame(rows)
+
+
+def compared(
+    proportions: Mapping[str, np.ndarray],
+    expression: Mapping[str, sp.csr_matrix],
+    panels: Mapping[str, Sequence[str]],
+    graphs: Mapping[str, sp.csr_matrix],
+    labels: Mapping[str, np.ndarray],
+    k: int,
+    told: Callable[[], None] = lambda: None,
+    **options: object,
+) -> dict[str, pd.DataFrame]:
+    """The three routes judged: tables `routes`, `routes_moran`, and `mapping` of several slices.
+
+    Of each slice: the mixtures of the LLOKI route, log-normalised expression (n × G) and its genes,
+    graph, labels. A route that cannot be gone (fewer than FEWEST shared genes) is left out.
+    """
+    found, rows = {}, [judged("LLOKI", proportions, labels, graphs)]
+    genes = shared_genes([panels[s] for s in proportions])
+    if len(genes) >= FEWEST:
+        own = [expression[s][:, shared(genes, panels[s])[1]] for s in proportions]
+        some = k_of(k, len(genes))
+        cells = cells_of(own, [graphs[s] for s in proportions], some)
+        z = fit(cells, some, **options)[0].proportions
+        spans = zip(proportions, cells.starts[:-1], cells.starts[1:], strict=True)
+        rows.append(judged("shared genes", {s: z[a:b] for s, a, b in spans}, labels, graphs))
+    told()
+    if len(proportions) > 1:
+        parts = {s: expression[s] for s in proportions}
+        z, found["mapping"] = alone(parts, graphs, labels, k, told, **options)
+        rows.append(judged("each alone", z, labels, graphs))
+    found["routes"] = pd.concat([types for types, _ in rows])
+    found["routes_moran"] = pd.concat([middle for _, middle in rows])
+    return found

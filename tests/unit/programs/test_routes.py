@@ -40,6 +40,18 @@ def test_slices_alone_find_each_other(slices):
     assert types["auc"].median() > 0.9
 
 
+def test_all_routes_are_judged_and_one_that_cannot_be_gone_is_left_out(slices):
+    expression, graphs, labels, z = slices
+    options = {"plain": 10, "iterations": 2, "starts": 1, "seed": 0}
+    same = {s: [f"G{i}" for i in range(40)] for s in expression}
+    found = routes.compared(z, expression, same, graphs, labels, 4, **options)
+    assert set(found["routes"]["route"]) == {"LLOKI", "shared genes", "each alone"}
+    apart = {s: [f"{s}{i}" for i in range(40)] for s in expression}
+    found = routes.compared(z, expression, apart, graphs, labels, 4, **options)
+    assert set(found["routes_moran"]["route"]) == {"LLOKI", "each alone"}
+    assert set(found["mapping"]["sample"]) == set(expression)
+
+
 def test_cells_of_expression_are_scaled(slices):
     expression, graphs, _, _ = slices
     cells = routes.cells_of(list(expression.values()), list(graphs.values()), 4)
