@@ -17,6 +17,7 @@ include { FORMER_SLICE } from './modules/former_slice/main'
 include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
+include { METAGENES } from './modules/metagenes/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
 include { VIEWER_FILES } from './modules/viewer_files/main'
@@ -50,6 +51,19 @@ workflow LLOKI {
     together = slices.mix(FORMER_SLICE.out.slice)
     ALIGNMENT(lloki)
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
+    joined = INTEGRATE.out.integrated
+
+    // Programs that the cells of all slices share.
+    programs = []
+    metagenes = channel.value([])
+    if (given().metagenes) {
+        sets = given().metagene_gene_sets ? file(given().metagene_gene_sets) : []
+        fitted = given().metagene_model ? file(given().metagene_model) : []
+        METAGENES(joined, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
+        joined = METAGENES.out.integrated
+        metagenes = METAGENES.out.metagenes
+        programs = [METAGENES.out]
+    }
 
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
@@ -83,7 +97,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + [
+    done = others + viewer + programs + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -91,8 +105,8 @@ workflow LLOKI {
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
-        records, INTEGRATE.out.integrated, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores,
+        records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -103,12 +117,13 @@ workflow LLOKI {
         published(
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
-            integrate: INTEGRATE.out, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            integrate: programs ? [INTEGRATE.out.table, INTEGRATE.out.zarr, INTEGRATE.out.json] : INTEGRATE.out,
+            metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
-    main_results = INTEGRATE.out.integrated.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
+    main_results = joined.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
     RUN_RECORD(
         records, versions.collectFile(name: 'software_versions.yml', sort: true), parameters,
         by_name(main_results).filter { files -> files }, index_of(results, given().save_intermediates), file("${projectDir}/main.nf"),

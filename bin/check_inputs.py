@@ -28,12 +28,13 @@ TABLE = (  # of the terminal: heading, column of the CSV
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
 @click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
+@click.option("--metagenes", is_flag=True, help="Metagenes are found, too: for the time it takes.")
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
 def main(
-    run: Run, input, reference, label_key, min_shared_genes, embedder, methods, model, output,
-    record_fault,
+    run: Run, input, reference, label_key, min_shared_genes, embedder, methods, model, metagenes,
+    output, record_fault,
 ) -> None:  # fmt: skip
     """Say what every slice holds, what does not fit, and what the run will take."""
     from lloki.slices import inspection
@@ -45,7 +46,7 @@ def main(
     for warning in inspection.doubts(slices, references, label_key, known):
         run.warn(warning)
     rows = inspection.table(slices, references, label_key)
-    taken = _cost(inspection.read(slices), embedder, methods)
+    taken = _cost(inspection.read(slices), embedder, methods, metagenes)
     pairs = {
         f"{a} {b}": n for (a, b), n in inspection.shared_genes(inspection.read(slices)).items()
     }
@@ -82,7 +83,7 @@ def _batches(path: str) -> list[tuple[str, str]]:
         raise InputError(path, "no model of a run", "give model.json of results/model") from None
 
 
-def _cost(slices: list[dict], embedder: str, methods: int) -> dict:
+def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool) -> dict:
     """Processor hours and gigabytes of the run, in all and by part."""
     from lloki.slices import cost
 
@@ -91,8 +92,8 @@ def _cost(slices: list[dict], embedder: str, methods: int) -> dict:
     ]  # fmt: skip
     if not sizes:
         return {}
-    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods)
-    memory = cost.memory_gb(sizes, embedder == "scgpt")
+    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes)
+    memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
     return {
         "cpu_hours": round(sum(seconds.values()) / 3600, 3),
         "memory_gb": round(max(memory.values()), 1),

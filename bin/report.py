@@ -31,6 +31,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--transforms", help="Motions of the slices: aligned/transforms.csv.")
 @click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
+@click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -48,6 +49,7 @@ def main(
     transforms,
     landmarks,
     alignment_scores,
+    metagenes,
     versions,
     params,
     label_key,
@@ -73,6 +75,7 @@ def main(
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
+        metagenes=_programs(metagenes),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
@@ -174,6 +177,19 @@ def _table(path: str | None, *columns: str):
             fact = f"column {column!r} holds values that are no numbers"
             raise InputError(path, fact, "give the CSV that a stage wrote")
     return table
+
+
+def _programs(folder: str | None):
+    """The tables of the folder that metagenes.py wrote, by name."""
+    if folder is None:
+        return None
+    from lloki.report import programs
+
+    paths = {name: Path(folder) / f"{name}.csv" for name in programs.TABLES}
+    return {
+        name: _table(str(path), *programs.TABLES[name]) for name, path in paths.items()
+        if path.is_file() or name in programs.NEEDED
+    }  # fmt: skip
 
 
 def _losses(path: str | None):

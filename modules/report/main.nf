@@ -15,6 +15,7 @@ process REPORT {
     path transforms
     path landmarks
     path alignment_scores
+    path metagenes
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
     path multiqc_config
@@ -32,6 +33,7 @@ process REPORT {
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
+        ${metagenes ? "--metagenes ${metagenes}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}

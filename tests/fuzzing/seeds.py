@@ -114,6 +114,11 @@ COMMANDS = (
             "aligned/a.lloki.h5ad a.slice.h5ad b.slice.h5ad"),
     command("benchmark --input @integrated.h5ad --embedding X_lloki", "benchmark",
             "integrated.h5ad"),
+    command("metagenes --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad --k 3 "
+            "--iterations 3 --starts 1 --repeats 1 --gene-sets @sets.gmt", "metagenes",
+            "integrated.h5ad a.slice.h5ad b.slice.h5ad sets.gmt"),
+    command("metagenes --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
+            "--model @metagenes/model.npz", "laid", "metagenes/model.npz"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),
     command("report --integrated @integrated.h5ad --metrics @metrics.csv "
             "--history @cae/history.csv --transforms @aligned/transforms.csv "
@@ -175,6 +180,9 @@ def make(folder: Path, forms_alone: bool = False) -> None:
     genes = sorted({g.upper() for s in "ab" for g in ad.read_h5ad(folder / f"{s}.h5ad").var_names})
     write_checkpoint(folder / "checkpoint", genes, d=16)
     write_checkpoint(folder / "safe", genes, d=16, safetensors=True)
+    (folder / "sets.gmt").write_text("some\tof the panel\t" + "\t".join(genes[:12]) + "\n")
+    _stage("metagenes", folder, "metagenes", input="@integrated.h5ad", k=3, iterations=3,
+           slice=["@a.slice.h5ad", "@b.slice.h5ad"])  # fmt: skip
     (folder / "metrics.csv").write_text(
         "embedding,metric,group,value\nX_lloki,iLISI,batch,0.31\nX_lloki_fp,iLISI,batch,0.02\n"
     )

@@ -41,10 +41,23 @@ def test_integrated_holds_every_cell_once_with_every_embedding(demo):
     ]
     assert whole.obs_names.is_unique
     assert sorted(whole.obs_names) == sorted(np.concatenate(slices))
-    for key in ("spatial", "spatial_aligned", "X_lloki_fp", "X_lloki", "X_pca_shared", "X_umap"):
+    keys = "spatial spatial_aligned X_lloki_fp X_lloki X_pca_shared X_umap X_metagenes"
+    for key in keys.split():
         assert np.isfinite(whole.obsm[key]).all(), key
     assert set(whole.obs["technology"]) == {"osmFISH", "STARmap", "Xenium"}
     assert whole.obs["cell_type_coarse"].notna().all()
+
+
+def test_a_metagene_is_of_oligodendrocytes_in_every_technology(demo):
+    folder = demo / "results/metagenes"
+    with (folder / "programs.csv").open() as file:
+        programs = {row["type"]: row for row in csv.DictReader(file)}
+    own = programs["Oligodendrocyte"]
+    assert own["lamp"] == "green" and {"Plp1", "Opalin", "Mbp"} & set(own["genes"].split(", "))
+    with (folder / "enrichment.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["type"] == "Oligodendrocyte"]
+    auc = [float(r["auc"]) for r in rows if r["metagene"] == own["metagene"]]
+    assert len(auc) == 3 and min(auc) > 0.9
 
 
 def test_the_instruments_folder_is_read_with_its_table_of_labels(demo):

@@ -16,6 +16,7 @@ from lloki.report import (
     figure_stages,
     figures,
     markup,
+    programs,
     results,
     run,
     scores,
@@ -41,6 +42,10 @@ SCGPT = (
     "Cui H et al. scGPT: toward building a foundation model for single-cell multi-omics using "
     "generative AI. Nature Methods 21, 1470–1480 (2024). doi:10.1038/s41592-024-02201-0"
 )
+SPICEMIX = (
+    "Chidester B, Zhou T, Alam S, Ma J. SpiceMix enables integrative single-cell spatial modeling "
+    "of cell identity. Nature Genetics 55, 78–88 (2023). doi:10.1038/s41588-022-01256-z"
+)
 STYLE = Path(__file__).with_name("report.css")
 
 
@@ -50,7 +55,7 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, results.alignment, *run.SECTIONS, citations,
+            results.maps, programs.metagenes, results.alignment, *run.SECTIONS, citations,
         )
     ]  # fmt: skip
 
@@ -107,6 +112,8 @@ def citations(material: Material) -> Section:
     cited = list(CITATIONS)
     if str(material.data.uns.get("lloki", {}).get("embedder", "")).startswith("scgpt"):
         cited.insert(1, SCGPT)
+    if material.metagenes is not None:
+        cited.append(SPICEMIX)
     if material.metrics is not None:
         cited += scores.sources(set(material.metrics["embedding"]))
     items = "".join(f"<li>{markup.text(item)}</li>" for item in cited)
@@ -133,6 +140,7 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
+    drawn |= programs.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):

@@ -29,6 +29,7 @@ STAGES = {
     "align_pairs": "Pairs of slices aligned",
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
+    "metagenes": "Metagenes",
     "join_shared": "Shared genes for other methods",
     "baseline": "Other methods",
     "export_embedding": "Embeddings as tables",

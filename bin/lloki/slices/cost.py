@@ -14,6 +14,8 @@ START = 4.0  # seconds of a script before its work
 TRAINED = 300_000  # cells that the autoencoder is trained on at most
 PAIRED = 8  # other slices that one is aligned with at most, each pair counted from both sides
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
+FIT = 1.3e-3  # seconds a cell of a fit of 15 metagenes, 200 iterations
+REFITTED = 20_000  # cells of each of three refits, a fourth as long
 STEP = {"mosaic": 0.06, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
 
 
@@ -27,7 +29,7 @@ class Size:
 
 
 def cpu_seconds(
-    slices: Sequence[Size], scgpt: bool = False, embeddings: int = 3
+    slices: Sequence[Size], scgpt: bool = False, embeddings: int = 3, metagenes: bool = False
 ) -> dict[str, float]:
     """Processor seconds by part of the run; `embeddings` are those that are scored."""
     cells = sum(size.cells for size in slices)
@@ -48,6 +50,7 @@ def cpu_seconds(
         "alignment": 20 + 2.0 * pairs + 5e-5 * cells,
         "joining": 2 * START + 6e-5 * cells + 3 * _umap(cells),
         "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
+        "metagenes": metagenes * (2 * START + FIT * (cells + 0.75 * min(cells / 2, REFITTED))),
         "report": 15 + 1e-4 * cells,
     }  # fmt: skip
 
@@ -63,7 +66,9 @@ def _scgpt(size: Size) -> float:
     return 15 + size.cells * 0.146 * (max(size.expressed, 1) / 250) ** 1.3
 
 
-def memory_gb(slices: Sequence[Size], scgpt: bool = False) -> dict[str, float]:
+def memory_gb(
+    slices: Sequence[Size], scgpt: bool = False, metagenes: bool = False
+) -> dict[str, float]:
     """Peak gigabytes of the largest task of each part; those of two tasks at a time add up."""
     cells = sum(size.cells for size in slices)
     values = sum(size.cells * size.expressed for size in slices)
@@ -73,5 +78,6 @@ def memory_gb(slices: Sequence[Size], scgpt: bool = False) -> dict[str, float]:
         "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
         "training": 1.1 + 7e-7 * cells + 1.2e-8 * values,
         "joining": 0.4 + 7e-7 * cells + 1e-5 * min(cells, FITTED) + 1.2e-8 * values / len(slices),
+        "metagenes": metagenes * (0.3 + 3e-6 * cells + 1.2e-8 * values / len(slices)),
         "scores": 1.2 + 1.2e-5 * min(cells, SCORED) + 1.5e-6 * cells,
     }

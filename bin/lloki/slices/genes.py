@@ -34,6 +34,19 @@ def match_keys(names: object) -> np.ndarray:
     return np.array([RENAMED.get(name, name) for name in upper], dtype=object)
 
 
+def read_sets(path: str | Path) -> dict[str, list[str]]:
+    """Sets of genes of a GMT file: name, description, genes, tabs between; InputError else."""
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(path, "not a readable text", "give a GMT file") from None
+    rows = [line.rstrip().split("\t") for line in lines if line.strip()]
+    if not rows or min(map(len, rows)) < 3:
+        fact = "a line has no name, description and genes with tabs between"
+        raise InputError(path, fact, "give a GMT file")
+    return {row[0]: [gene for gene in row[2:] if gene] for row in rows}
+
+
 def r_form(name: str) -> str:
     """A name as R's data frames have it: dots for hyphens and the like, X before a digit."""
     return re.sub(r"[^A-Za-z0-9_.]", ".", name if not name[:1].isdigit() else f"X{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -87,6 +88,31 @@ def read_matrix(path: str | Path, shape: tuple[int, int]) -> sp.csr_matrix:
     if matrix is not None and matrix.shape != shape:
         raise InputError(path, f"X has shape {matrix.shape}, not {shape}", "make the file again")
     return check_matrix(matrix, path)
+
+
+def read_matrix_and_counts(
+    path: str | Path, shape: tuple[int, int]
+) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+    """X of a slice as `read_matrix` gives it, and layers['counts'] where there is one."""
+    matrix = read_matrix(path, shape)
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
+        counts = ad.io.read_elem(file["layers/counts"]) if "layers/counts" in file else None
+    if counts is None:
+        return matrix, None
+    if counts.shape != shape:
+        fact = f"layers['counts'] has shape {counts.shape}, not {shape}"
+        raise InputError(path, fact, "make the file again")
+    return matrix, check_matrix(counts, path)
+
+
+def copy_with(source: str | Path, target: Path, key: str, values: np.ndarray) -> None:
+    """A copy of an AnnData file in which obsm[key] holds these values (n × d)."""
+    shutil.copyfile(source, target)
+    with h5py.File(target, "a") as file:
+        if f"obsm/{key}" in file:
+            del file[f"obsm/{key}"]
+        made = file.create_dataset(f"obsm/{key}", data=values, **LIGHT)
+        _encode(made, "array", "0.2.0")
 
 
 class JoinedFile:

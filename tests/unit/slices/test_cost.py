@@ -30,3 +30,10 @@ def test_scgpt_goes_by_the_genes_that_cells_express():
     )
     assert few == pytest.approx(50_000 / 6.85, rel=0.05)
     assert many == pytest.approx(50_000 / 1.12, rel=0.1)
+
+
+def test_metagenes_go_by_the_cells_where_they_are_asked_for():
+    slices = [Size(50_000, 500, 50)] * 4
+    without, with_them = (cost.cpu_seconds(slices, metagenes=m)["metagenes"] for m in (False, True))
+    assert without == 0 and 100 < with_them < 600
+    assert cost.memory_gb(slices, metagenes=True)["metagenes"] == pytest.approx(1, rel=0.5)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lloki.slices import genes
+from lloki.support.errors import InputError
 
 TABLE = Path(__file__).parents[3] / "assets" / "orthologs.csv.gz"
 
@@ -119,3 +120,15 @@ def test_the_ortholog_table_holds_what_upper_casing_cannot_find(orthologs):
     }  # fmt: skip
     assert known.items() <= dict(orthologs).items()
     assert not {"Gad1", "Slc17a7", "Mbp"} & set(mouse)
+
+
+def test_sets_of_genes_are_read_and_what_is_no_gmt_is_refused(tmp_path):
+    path = tmp_path / "sets.gmt"
+    path.write_text("glia\tof the brain\tPlp1\tMbp\t\n\nneurons\t\tGad1\n")
+    assert genes.read_sets(path) == {"glia": ["Plp1", "Mbp"], "neurons": ["Gad1"]}
+    for content in (b"", b"glia\tPlp1\n", b"\xff\xfe\x00"):
+        path.write_bytes(content)
+        with pytest.raises(InputError):
+            genes.read_sets(path)
+    with pytest.raises(InputError, match="not a readable text"):
+        genes.read_sets(tmp_path)
