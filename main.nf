@@ -5,7 +5,7 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
+include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
@@ -58,7 +58,7 @@ workflow LLOKI {
     metagenes = channel.value([])
     if (given().metagenes) {
         sets = given().metagene_gene_sets ? file(given().metagene_gene_sets) : []
-        fitted = given().metagene_model ? file(given().metagene_model) : []
+        fitted = metagene_model() ?: []
         METAGENES(joined, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
         joined = METAGENES.out.integrated
         metagenes = METAGENES.out.metagenes
@@ -68,7 +68,7 @@ workflow LLOKI {
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
-        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
+        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(), metagenes,
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
 

@@ -110,6 +110,12 @@ def held_references() {
     return model_folder() ? model_record().references.collect { name -> model_folder().resolve("references/${name}") } : []
 }
 
+/** The metagenes that are laid on the cells: --metagene_model, or those that the model holds; null: they are fitted. */
+def metagene_model() {
+    def held = model_folder()?.resolve('metagenes.npz')
+    return given().metagene_model ? file(given().metagene_model) : held?.exists() ? held : null
+}
+
 /** Parameters on which a slice's place in the embedding depends, as they hold: those of a model hold for mapped slices, too. */
 def shared_settings() {
     def names = [

@@ -9,6 +9,7 @@ process GATHER_MODEL {
     path cae
     path mosaic, stageAs: 'mosaic_model'
     path references, stageAs: 'reference?/*'
+    path metagenes
     val settings
 
     output:

@@ -3,7 +3,7 @@ include { memory_for ; prologue ; repeated } from '../../functions/task'
 /** Programs of the embedding that cells of all slices mix, their types and their genes. */
 process METAGENES {
     label 'process_medium'
-    memory { memory_for(slices, 4) * task.attempt }
+    memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
     path integrated, stageAs: 'joined/*'

@@ -57,10 +57,13 @@ def made(tmp_path):
     autoencoder(tmp_path / "cae")
     (tmp_path / "mosaic").mkdir()
     (tmp_path / "mosaic/config.json").write_text("{}")
+    (tmp_path / "metagenes").mkdir()
+    (tmp_path / "metagenes/model.npz").write_bytes(b"programs")
     ad.AnnData(counts(300), var=pd.DataFrame(index=GENES)).write_h5ad(tmp_path / "ref.h5ad")
     good(
         gather_model, "--input", tmp_path / "cae", "--mosaic", tmp_path / "mosaic",
-        "--reference", tmp_path / "ref.h5ad", "--setting", "neighbors=40", "--setting", "a=b=c",
+        "--metagenes", tmp_path / "metagenes", "--reference", tmp_path / "ref.h5ad",
+        "--setting", "neighbors=40", "--setting", "a=b=c",
         "--output", tmp_path / "model",
     )  # fmt: skip
     return tmp_path
@@ -71,6 +74,7 @@ def test_a_model_is_one_folder_that_says_what_it_holds(made):
     assert record["embedder"] == "mosaic" and record["batches"] == BATCHES
     assert record["settings"] == {"neighbors": "40", "a": "b=c"}
     assert record["references"] == ["ref.h5ad"]
+    assert (made / "model/metagenes.npz").read_bytes() == b"programs"
     for name in ("cae", "mosaic"):
         assert sha256(made / "model" / name) == sha256(made / name)
 

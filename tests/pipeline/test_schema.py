@@ -39,7 +39,7 @@ GIVEN = {
     "mosaic_embed": "model",
     "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
-    "gather_model": "mosaic reference setting",
+    "gather_model": "mosaic reference metagenes setting",
     "former_slice": "slice model",
     "align_plan": "task_cells",
     "align_pairs": "plan task",
