@@ -150,8 +150,10 @@ def test_new_slices_are_mapped_onto_a_model_beside_its_own_or_alone(stubbed):
         return nextflow("-profile", "test,docker", "-stub-run", "--input", "sheet/new.csv",
                         *arguments, cwd=folder, project=project)  # fmt: skip
 
-    for name, more, former in (("alone", ["--model", "results/model"], ""),
-                               ("added", ["--add_to", "results"], "abcde")):  # fmt: skip
+    held = {path.name for path in (folder / "results/slices").iterdir()}
+    assert held >= set("abcde")
+    for name, more, former in (("alone", ["--model", "results/model"], set()),
+                               ("added", ["--add_to", "results"], held)):  # fmt: skip
         finished = run("--outdir", name, *more)
         assert finished.returncode == 0, finished.stdout
         tasks = Counter(row["process"] for row in trace(folder, name))
