@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 ROWS = 512  # of a tile of products, and its columns: 1 MB, so that it stays in a core's own cache
+WAVE = 32  # blocks of rows whose products are kept at once
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 GROUP = 8  # of so many of them the largest product is looked at
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
@@ -121,8 +122,10 @@ def _search(
         kept[start // ROWS] = []
         return _best(asked[rows], base, k, exclude[rows], row, names[column], score)
 
-    parallel(look, starts)
-    chosen = parallel(choose, starts)
+    chosen = []
+    for wave in (starts[i : i + WAVE] for i in range(0, len(starts), WAVE)):
+        parallel(look, wave)  # no later one keeps anything for a block of these
+        chosen += parallel(choose, wave)
     indices = np.empty((len(query), k), dtype=np.int64)
     scores = np.empty((len(query), k), dtype=np.float32)
     for start, found in zip(starts, chosen, strict=True):
