@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 ROWS = 512  # of a tile of products, and its columns: 1 MB, so that it stays in a core's own cache
+WAVE = 32  # blocks of rows whose products are kept at once
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 GROUP = 8  # of so many of them the largest product is looked at
 WHOLE = 1 << 22  # similarities held at once where whole rows are needed
@@ -94,8 +95,8 @@ def _search(
     found = parallel(lambda start: _bound(query[start : start + ROWS], sample, k), starts)
     bound = np.concatenate(found or [np.empty(0, dtype=np.float32)])
     order = np.argsort(bound, kind="stable")
-    asked, bound, exclude = query[order], bound[order], exclude[order]
-    ahead, names = (base[order], order) if same else (base, np.arange(len(base)))
+    asked, bound, exclude = _whole(query[order]), _whole(bound[order], np.inf), exclude[order]
+    ahead, names = (_whole(base[order]), order) if same else (_whole(base), np.arange(len(base)))
     none = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
     kept = [[none] for _ in starts]  # of each block: rows in it, columns, products; in any order
 
@@ -103,13 +104,13 @@ def _search(
         block, least = asked[start : start + ROWS], bound[start : start + ROWS, None]
         if least[0] == np.inf:
             return
-        tile = np.empty((len(block), ROWS), dtype=np.float32)
+        tile = np.empty((ROWS, ROWS), dtype=np.float32)
         for first in range(start if same else 0, len(ahead), ROWS):
-            part = ahead[first : first + ROWS]
-            products = np.matmul(block, part.T, out=tile if len(part) == ROWS else None)
-            place = np.flatnonzero(products >= least)
-            row, column = np.divmod(place.astype(np.int32), np.int32(len(part)))
-            score = products.ravel()[place]
+            np.matmul(block, ahead[first : first + ROWS].T, out=tile)
+            tile[:, len(base) - first :] = -np.inf
+            place = np.flatnonzero(tile >= least)
+            row, column = np.divmod(place.astype(np.int32), np.int32(ROWS))
+            score = tile.ravel()[place]
             kept[start // ROWS].append((row, first + column, score))
             if same and first > start:
                 back = np.flatnonzero(score >= bound[first + column])
@@ -119,15 +120,24 @@ def _search(
         rows = slice(start, start + ROWS)
         row, column, score = map(np.concatenate, zip(*kept[start // ROWS], strict=True))
         kept[start // ROWS] = []
-        return _best(asked[rows], base, k, exclude[rows], row, names[column], score)
+        block = asked[start : min(start + ROWS, len(query))]
+        return _best(block, base, k, exclude[rows], row, names[column], score)
 
-    parallel(look, starts)
-    chosen = parallel(choose, starts)
+    chosen = []
+    for wave in (starts[i : i + WAVE] for i in range(0, len(starts), WAVE)):
+        parallel(look, wave)  # no later one keeps anything for a block of these
+        chosen += parallel(choose, wave)
     indices = np.empty((len(query), k), dtype=np.int64)
     scores = np.empty((len(query), k), dtype=np.float32)
     for start, found in zip(starts, chosen, strict=True):
         indices[order[start : start + ROWS]], scores[order[start : start + ROWS]] = found
     return indices, scores
+
+
+def _whole(values: np.ndarray, fill: float = 0) -> np.ndarray:
+    """With so many rows more that blocks are whole: BLAS rounds a smaller one in another way."""
+    more = [(0, -len(values) % ROWS)] + [(0, 0)] * (values.ndim - 1)
+    return np.pad(values, more, constant_values=fill)
 
 
 def _best(

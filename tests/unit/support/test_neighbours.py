@@ -76,9 +76,12 @@ def test_each_product_once_gives_what_all_products_give(metric, monkeypatch):
     monkeypatch.setattr(neighbours, "STRIDE", 4)
     monkeypatch.setattr(neighbours, "GROUP", 2)
     results = []
-    for threads, rows, base in (1, 512, points.copy()), (1, 512, points), (3, 60, points):
+    for threads, rows, wave, base in (
+        (1, 512, 32, points.copy()), (1, 512, 32, points), (3, 60, 32, points), (2, 60, 3, points),
+    ):  # fmt: skip
         monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
         monkeypatch.setattr(neighbours, "ROWS", rows)
+        monkeypatch.setattr(neighbours, "WAVE", wave)
         results.append(neighbours.nearest(points, base, 10, metric, own))
     for indices, distances in results[1:]:
         np.testing.assert_array_equal(indices, results[0][0])
