@@ -51,9 +51,19 @@ class ConditionalAutoencoder(nn.Module):
             nn.Linear(narrow, wide), nn.ReLU(),
             nn.Linear(wide, a.input_dim),
         )  # fmt: skip
+        # of embeddings of batches that came later; 0 for those that the model was trained on
+        self.scale, self.shift = (
+            nn.Parameter(torch.zeros(a.batches, a.input_dim), requires_grad=False) for _ in "ab"
+        )
+
+    def of_batches(self) -> list[nn.Parameter]:
+        """What the model knows of each batch, a row each: all that adapting learns."""
+        return [self.batch.weight, self.scale, self.shift]
 
     def encode(self, cells: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Latent positions (n × latent_dim) of embeddings (n × input_dim) of given batches (n)."""
+        scale, shift = (values.index_select(0, batch) for values in (self.scale, self.shift))
+        cells = cells * (1 + scale) + shift
         return self.encoder(torch.cat([cells, self.batch(batch)], dim=1))
 
     def decode(self, latent: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
@@ -94,13 +104,16 @@ def new_model(
 
 
 def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:
-    """The model with vectors for more batches (in all `batches`): the mean of those it knows."""
+    """The model with more batches (in all `batches`): their vectors are the mean of the known."""
     known = model.architecture.batches
     larger = ConditionalAutoencoder(replace(model.architecture, batches=batches))
     weights = model.state_dict()
     rows = weights["batch.weight"]
     new = rows.mean(dim=0, keepdim=True).expand(batches - known, -1)
-    larger.load_state_dict({**weights, "batch.weight": torch.cat([rows, new])})
+    weights["batch.weight"] = torch.cat([rows, new])
+    for name in ("scale", "shift"):
+        weights[name] = torch.cat([weights[name], getattr(larger, name)[known:]])
+    larger.load_state_dict(weights)
     return larger
 
 

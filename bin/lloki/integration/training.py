@@ -71,7 +71,8 @@ class Training:
 class Trainer:
     """Trains the model on pairs; every draw comes from one seeded generator, on the CPU.
 
-    frozen: so many first batches, and all shared weights, stay as they are, to the bit.
+    frozen: so many first batches, and all shared weights, stay as they are, to the bit; of the
+    others their vectors are learnt, and how their embeddings are scaled and shifted.
     """
 
     def __init__(
@@ -94,11 +95,12 @@ class Trainer:
             self.anchors = _by_slice(cells.anchors, cells.slice)
         self.cells_seen = sum(map(len, self.anchors))
         self.first, self.positives = partners.first, partners.cells
-        trained, decay = list(model.parameters()), training.weight_decay
+        trained, decay = [w for w in model.parameters() if w.requires_grad], training.weight_decay
         if frozen:
             model.requires_grad_(False)
-            trained, decay = [model.batch.weight.requires_grad_(True)], 0.0
-            model.batch.weight.register_hook(lambda gradient: _without_rows(gradient, frozen))
+            trained, decay = [rows.requires_grad_(True) for rows in model.of_batches()], 0.0
+            for rows in trained:
+                rows.register_hook(lambda gradient: _without_rows(gradient, frozen))
         self.optimizer = torch.optim.Adam(trained, lr=training.lr, weight_decay=decay)
 
     def epoch(self) -> dict[str, float]:

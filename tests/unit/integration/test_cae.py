@@ -189,8 +189,10 @@ def test_adapting_changes_the_new_vectors_alone():
     for _ in range(settings.epochs):
         adapted.epoch()
     after = model.state_dict()
-    assert (after["batch.weight"][:2] == before["batch.weight"]).all()
-    assert all((after[k] == before[k]).all() for k in before if k != "batch.weight")
+    own = ("batch.weight", "scale", "shift")
+    assert all((after[k][:2] == before[k]).all() and after[k][2].any() for k in own)
+    assert not (before["scale"].any() or before["shift"].any())
+    assert all((after[k] == before[k]).all() for k in before if k not in own)
     latent = adapted.latent()
     assert (latent[:180] == known).all()
     where = [latent[:90][state[:90] == c].mean(0) for c in range(3)]
