@@ -54,9 +54,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
 @click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
               help="In triplets and conservation.")  # fmt: skip
-@click.option(
-    "--adapt-from", help="Model folder: learn only what it keeps of each batch, for new ones."
-)
+@click.option("--adapt-from", help="Model folder: of new batches, learn vectors and maps alone.")
 @click.option("--adapt-lr", type=click.FloatRange(0, min_open=True), default=0.01,
               help="With --adapt-from, instead of --lr.")  # fmt: skip
 @click.option("--checkpoint", help="File to resume a killed training from.  [default: "

@@ -25,12 +25,16 @@ HIDDEN = (256, 175)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes: of the embedding that comes in, of the latent space, and of a batch's vector."""
+    """Sizes: of the embedding that comes in, of the latent space, and of a batch's vector.
+
+    adapted: so many last batches came after the training.
+    """
 
     input_dim: int
     latent_dim: int
     batch_dim: int
     batches: int
+    adapted: int = 0
 
 
 class ConditionalAutoencoder(nn.Module):
@@ -51,19 +55,15 @@ class ConditionalAutoencoder(nn.Module):
             nn.Linear(narrow, wide), nn.ReLU(),
             nn.Linear(wide, a.input_dim),
         )  # fmt: skip
-        # of embeddings of batches that came later; 0 for those that the model was trained on
-        self.scale, self.shift = (
-            nn.Parameter(torch.zeros(a.batches, a.input_dim), requires_grad=False) for _ in "ab"
-        )
-
-    def of_batches(self) -> list[nn.Parameter]:
-        """What the model knows of each batch, a row each: all that adapting learns."""
-        return [self.batch.weight, self.scale, self.shift]
+        # what is added to embeddings of batches that came later, a linear map of them
+        self.maps = nn.Parameter(torch.zeros(a.adapted, a.input_dim, a.input_dim))
 
     def encode(self, cells: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Latent positions (n × latent_dim) of embeddings (n × input_dim) of given batches (n)."""
-        scale, shift = (values.index_select(0, batch) for values in (self.scale, self.shift))
-        cells = cells * (1 + scale) + shift
+        first = self.architecture.batches - self.architecture.adapted
+        for b, change in enumerate(self.maps, first):
+            own = (batch == b)[:, None]
+            cells = torch.where(own, cells + cells @ change, cells)
         return self.encoder(torch.cat([cells, self.batch(batch)], dim=1))
 
     def decode(self, latent: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
@@ -105,14 +105,13 @@ def new_model(
 
 def extended(model: ConditionalAutoencoder, batches: int) -> ConditionalAutoencoder:
     """The model with more batches (in all `batches`): their vectors are the mean of the known."""
-    known = model.architecture.batches
-    larger = ConditionalAutoencoder(replace(model.architecture, batches=batches))
+    known = model.architecture
+    new = batches - known.batches
+    larger = ConditionalAutoencoder(replace(known, batches=batches, adapted=known.adapted + new))
     weights = model.state_dict()
     rows = weights["batch.weight"]
-    new = rows.mean(dim=0, keepdim=True).expand(batches - known, -1)
-    weights["batch.weight"] = torch.cat([rows, new])
-    for name in ("scale", "shift"):
-        weights[name] = torch.cat([weights[name], getattr(larger, name)[known:]])
+    weights["batch.weight"] = torch.cat([rows, rows.mean(dim=0, keepdim=True).expand(new, -1)])
+    weights["maps"] = torch.cat([weights["maps"], larger.maps[known.adapted :]])
     larger.load_state_dict(weights)
     return larger
 

@@ -8,6 +8,7 @@ draws, computes its share of the anchors, and the gradients are added up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class Trainer:
     """Trains the model on pairs; every draw comes from one seeded generator, on the CPU.
 
     frozen: so many first batches, and all shared weights, stay as they are, to the bit; of the
-    others their vectors are learnt, and how their embeddings are scaled and shifted.
+    others their vectors are learnt, and a linear map of their embeddings.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class Trainer:
             self.anchors = _by_slice(cells.anchors, cells.slice)
         self.cells_seen = sum(map(len, self.anchors))
         self.first, self.positives = partners.first, partners.cells
-        trained, decay = [w for w in model.parameters() if w.requires_grad], training.weight_decay
+        trained, decay = list(model.parameters()), training.weight_decay
         if frozen:
             model.requires_grad_(False)
-            trained, decay = [rows.requires_grad_(True) for rows in model.of_batches()], 0.0
-            for rows in trained:
-                rows.register_hook(lambda gradient: _without_rows(gradient, frozen))
+            trained, decay = [model.batch.weight, model.maps], 0.0
+            first = model.architecture.batches - model.architecture.adapted
+            for rows, kept in zip(trained, (frozen, frozen - first), strict=True):
+                rows.requires_grad_(True)
+                rows.register_hook(partial(_without_rows, frozen=kept))
         self.optimizer = torch.optim.Adam(trained, lr=training.lr, weight_decay=decay)
 
     def epoch(self) -> dict[str, float]:

@@ -189,9 +189,10 @@ def test_adapting_changes_the_new_vectors_alone():
     for _ in range(settings.epochs):
         adapted.epoch()
     after = model.state_dict()
-    own = ("batch.weight", "scale", "shift")
-    assert all((after[k][:2] == before[k]).all() and after[k][2].any() for k in own)
-    assert not (before["scale"].any() or before["shift"].any())
+    assert (after["batch.weight"][:2] == before["batch.weight"]).all()
+    assert before["maps"].shape == (0, 8, 8) and after["maps"].shape == (1, 8, 8)
+    assert after["maps"].any() and not (after["batch.weight"][2] == model.batch.weight[0]).all()
+    own = ("batch.weight", "maps")
     assert all((after[k] == before[k]).all() for k in before if k not in own)
     latent = adapted.latent()
     assert (latent[:180] == known).all()
@@ -201,6 +202,15 @@ def test_adapting_changes_the_new_vectors_alone():
         for z in (first, latent)
     ]
     assert gap[1] < 0.7 * gap[0]
+    # One more: what was learnt of the third stays, too.
+    fourth = cae.extended(model, 4)
+    cells.batch = np.where(cells.batch == 2, 3, cells.batch)
+    again = training.Trainer(cells, found, fourth, settings, torch.device("cpu"), frozen=3)
+    for _ in range(3):
+        again.epoch()
+    last = fourth.state_dict()
+    assert (last["maps"][:1] == after["maps"]).all() and last["maps"][1].any()
+    assert (last["batch.weight"][:3] == after["batch.weight"]).all()
 
 
 def test_encoder_and_decoder_are_three_layers_told_the_batch():
