@@ -88,7 +88,9 @@ def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool) -> d
     from lloki.slices import cost
 
     sizes = [
-        cost.Size(r["cells"], r["genes"], r["genes"] * r["nonzero_fraction"]) for r in slices
+        cost.Size(r["cells"], r["genes"], r["genes"] * r["nonzero_fraction"],
+                  str(r.get("parameters", {}).get("align_group") or ""))
+        for r in slices
     ]  # fmt: skip
     if not sizes:
         return {}

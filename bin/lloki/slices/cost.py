@@ -12,20 +12,21 @@ EXACT = 200_000  # cells up to which neighbours are searched exactly, each with 
 FITTED = SCORED = 50_000  # cells behind a UMAP, and of each of three samples that are scored
 START = 4.0  # seconds of a script before its work
 TRAINED = 300_000  # cells that the autoencoder is trained on at most
-PAIRED = 8  # other slices that one is aligned with at most, each pair counted from both sides
+PAIRED, LANDMARKS = 8, 20_000  # other slices that one is aligned with at most; cells compared
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
 FIT = 1.3e-3  # seconds a cell of a fit of 15 metagenes, 200 iterations
 REFITTED = 20_000  # cells of each of three refits, a fourth as long
-STEP = {"mosaic": 0.06, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
+STEP = {"mosaic": 0.12, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
 
 
 @dataclass(frozen=True)
 class Size:
-    """A slice: cells, genes, and genes that a cell expresses in the mean."""
+    """A slice: cells, genes, genes that a cell has in the mean; the group that it is aligned in."""
 
     cells: int
     genes: int
     expressed: float
+    group: str = ""
 
 
 def cpu_seconds(
@@ -37,17 +38,16 @@ def cpu_seconds(
         6 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
         for size in slices
     )
-    embed = sum(_scgpt(size) if scgpt else 2 * START + 4e-5 * size.cells for size in slices)
+    embed = sum(_scgpt(size) if scgpt else START + 5e-5 * size.cells for size in slices)
     trained = min(cells, TRAINED)
     steps = max(STEPS, EPOCHS * trained / CHUNK)
     step = STEP["scgpt" if scgpt else "mosaic"]
-    train = START + step * steps + 3.3e-9 * trained * min(trained, EXACT * len(slices))
-    pairs = len(slices) * min(len(slices) - 1, PAIRED) / 2
+    train = START + step * steps + 2.2e-9 * trained * min(trained, EXACT * len(slices))
     return {
         "slices": alone,
-        "embedding": embed,
-        "training": train + 8 * len(slices) + 6e-6 * cells,
-        "alignment": 20 + 2.0 * pairs + 5e-5 * cells,
+        "embedding": embed + 2 * START,
+        "training": train + 10 * len(slices) + 2e-5 * cells,
+        "alignment": 4 * START + sum(map(_pairs, _groups(slices))) + 5e-5 * cells,
         "joining": 2 * START + 6e-5 * cells + 3 * _umap(cells),
         "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
         "metagenes": metagenes * (2 * START + FIT * (cells + 0.75 * min(cells / 2, REFITTED))),
@@ -58,7 +58,21 @@ def cpu_seconds(
 def _umap(cells: int) -> float:
     """A UMAP fitted to FITTED cells at most, each of which the other cells are compared with."""
     fitted = min(cells, FITTED)
-    return 10 + 6e-4 * fitted + 3e-9 * fitted * (cells - fitted)
+    return 10 + 6e-4 * fitted + 5e-9 * fitted * (cells - fitted)
+
+
+def _groups(slices: Sequence[Size]) -> list[list[int]]:
+    """The cells of the slices of each group."""
+    groups: dict[str, list[int]] = {}
+    for size in slices:
+        groups.setdefault(size.group, []).append(size.cells)
+    return list(groups.values())
+
+
+def _pairs(cells: Sequence[int]) -> float:
+    """Alignment of a group, of whose slices 20,000 cells are compared at most."""
+    looked_at = sum(min(n, LANDMARKS) for n in cells) / len(cells)
+    return len(cells) * min(len(cells) - 1, PAIRED) / 2 * (2 + 1.1e-3 * looked_at)
 
 
 def _scgpt(size: Size) -> float:
@@ -76,7 +90,7 @@ def memory_gb(
     return {
         "slices": largest,
         "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
-        "training": 1.1 + 7e-7 * cells + 1.2e-8 * values,
+        "training": 1.2 + (7e-7 * cells + 1.2e-8 * values) * min(1, TRAINED / cells),
         "joining": 0.4 + 7e-7 * cells + 1e-5 * min(cells, FITTED) + 1.2e-8 * values / len(slices),
         "metagenes": metagenes * (0.3 + 3e-6 * cells + 1.2e-8 * values / len(slices)),
         "scores": 1.2 + 1.2e-5 * min(cells, SCORED) + 1.5e-6 * cells,

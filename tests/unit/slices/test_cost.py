@@ -37,3 +37,23 @@ def test_metagenes_go_by_the_cells_where_they_are_asked_for():
     without, with_them = (cost.cpu_seconds(slices, metagenes=m)["metagenes"] for m in (False, True))
     assert without == 0 and 100 < with_them < 600
     assert cost.memory_gb(slices, metagenes=True)["metagenes"] == pytest.approx(1, rel=0.5)
+
+
+def test_groups_are_aligned_by_themselves_and_training_ends_at_the_cells_it_takes():
+    one = [Size(20_000, 300, 40)] * 20
+    four = [Size(20_000, 300, 40, f"group {i % 4}") for i in range(20)]
+    whole, parts = cost.cpu_seconds(one), cost.cpu_seconds(four)
+    assert whole["alignment"] > 1.5 * parts["alignment"]
+    assert whole["training"] == parts["training"]
+    small, large = (cost.cpu_seconds([Size(n, 300, 40)])["training"] for n in (300_000, 600_000))
+    assert large < 1.1 * small
+
+
+def test_the_million_cells_of_the_documents_are_met_within_a_half():
+    """docs/performance.md, CPU minutes and GB: 20 slices of four panels, in four groups."""
+    panels = (135, 57), (322, 37), (1020, 160), (248, 45)
+    slices = [Size(49_500, *panel, f"{panel}") for panel in panels] * 5
+    seconds, memory = cost.cpu_seconds(slices), cost.memory_gb(slices)
+    for part, minutes in {"slices": 18.5, "embedding": 2.3, "training": 18.8}.items():
+        assert seconds[part] / 60 == pytest.approx(minutes, rel=0.5)
+    assert memory["training"] == pytest.approx(1.83, rel=0.3)
