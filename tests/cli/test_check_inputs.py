@@ -66,6 +66,17 @@ def test_good_inputs_are_told_with_their_cost(records):
     assert record["faults"] == [] and 0 < record["expected"]["cpu_hours"] < 1
 
 
+def test_what_the_model_knows_is_held_against_the_slices(records):
+    model = records / "model.json"
+    model.write_text(json.dumps({"batches": [{"technology": "osmFISH", "panel": "osmFISH-2"}]}))
+    result = check(records, ["good"], "--model", model)
+    assert result.exit_code == 0, result.output
+    assert "good: the model knows osmFISH by osmFISH-2" in result.stderr
+    model.write_text("{}")
+    refused = check(records, ["good"], "--model", model)
+    assert refused.exit_code == 2 and "no model of a run" in refused.stderr
+
+
 def test_faults_end_with_2_after_all_are_told(records):
     result = check(records, ["bad", "good"])
     assert result.exit_code == 2

@@ -9,7 +9,8 @@ GENES = [f"Gene{i}" for i in range(20)]
 
 def record(sample, genes=GENES, **more):
     return {
-        "stage": "prepare_slice", "sample": sample, "technology": sample, "organism": "mouse",
+        "stage": "prepare_slice", "sample": sample, "technology": sample, "panel": f"{sample}-1",
+        "organism": "mouse",
         "format": "h5ad", "cells": 100, "cells_dropped": 3, "genes": len(genes),
         "gene_names": list(genes), "dimensions": 2, "values": "X", "spatial_unit_um": 1.0,
         "unit_from": "as given", "controls": {}, "control_rate": None, "nonzero_fraction": 0.1,
@@ -33,6 +34,16 @@ def test_inputs_that_fit_have_no_fault_and_no_doubt():
     slices, references = [record("a"), record("b")], [reference("a", "b")]
     assert inspection.faults(slices, references, [], 10) == []
     assert inspection.doubts(slices, references, []) == []
+
+
+def test_a_slice_that_a_model_nearly_knows_is_told():
+    slices = [record("Xenium"), record("b", technology="STARmap", panel="STARmap-2")]
+    known = [("xenium", "Xenium-1"), ("STARmap", "STARmap-1"), ("STARmap", "p")]
+    spelled, panel = inspection.doubts(slices, [], [], known)
+    assert spelled == "technologies Xenium, xenium are different batches: is one meant?"
+    assert panel.startswith("b: the model knows STARmap by STARmap-1, p, not by STARmap-2")
+    known = [("Xenium", "Xenium-1"), ("STARmap", "STARmap-2")]
+    assert inspection.doubts(slices, [], [], known) == []
 
 
 def test_faults_of_all_files_are_told_together():
