@@ -98,7 +98,8 @@ def test_a_page_with_everything(folder, tmp_path):
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
     assert headings == [
         "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space", "Metagenes",
-        "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions", "How to cite",
+        "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions",
+        "How to cite",
     ]  # fmt: skip
     assert page.count("Not in this report") == 2  # metagenes, sparsity
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
