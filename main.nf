@@ -68,7 +68,8 @@ workflow LLOKI {
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
-        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(), metagenes,
+        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
+        programs ? metagenes : channel.value(metagene_model() ?: []),
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
 

@@ -19,7 +19,7 @@ CELLS = 5_000  # of a reference: enough for the distribution of their sparsity
 @click.option("--input", required=True, help="The autoencoder: the folder that train_cae.py wrote.")
 @click.option("--mosaic", help="The embedder's model, where it is a mosaic model.")
 @click.option("--reference", multiple=True, help="A reference, h5ad; repeatable.")
-@click.option("--metagenes", help="The folder that metagenes.py wrote.")
+@click.option("--metagenes", help="The folder that metagenes.py wrote, or model.npz of it.")
 @click.option("--setting", multiple=True, metavar="NAME=VALUE",
               help="A parameter that slices are to share; repeatable.")  # fmt: skip
 @click.option("--output", required=True, help="The folder to write.")
@@ -49,7 +49,9 @@ def main(run: Run, input, mosaic, reference, metagenes, setting, output, seed) -
         if mosaic:
             shutil.copytree(mosaic, temporary / "mosaic")
         if metagenes:
-            shutil.copy(Path(metagenes, "model.npz"), temporary / "metagenes.npz")
+            held = Path(metagenes)
+            held = held / "model.npz" if held.is_dir() else held
+            shutil.copy(held, temporary / "metagenes.npz")
         (temporary / "references").mkdir()
         for name, data in held.items():
             files.write_h5ad(data, temporary / "references" / name)

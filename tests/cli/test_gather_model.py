@@ -99,7 +99,9 @@ def test_targets_by_the_kept_reference_are_those_by_the_whole_one(made, monkeypa
     base = ["--input", made / "cae", "--mosaic", made / "mosaic"]
     given = ("model/references/ref.h5ad", "ref.h5ad", "two/ref.h5ad")
     references = [f"--reference={made / name}" for name in given]
-    good(gather_model, *base, *references, "--output", made / "next")
+    programs = ["--metagenes", made / "model/metagenes.npz"]
+    good(gather_model, *base, *references, *programs, "--output", made / "next")
+    assert (made / "next/metagenes.npz").read_bytes() == b"programs"
     record = json.loads((made / "next/model.json").read_text())
     assert record["references"] == ["ref.h5ad", "2.h5ad"]
     again = [ad.read_h5ad(made / "next/references" / name) for name in record["references"]]

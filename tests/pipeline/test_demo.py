@@ -175,7 +175,7 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
         "STARmap", "Xenium", "osmFISH", "osmFISH+"
     ]  # fmt: skip
     targets = json.loads((added / "slices/known/known.targets.json").read_text())
-    assert targets["reference"] == "reference.h5ad"  # the model's
+    assert targets["reference_values"] == "as a stage wrote it"  # the model's
 
     before = ad.read_h5ad(demo / "results/integrated.h5ad")
     after = ad.read_h5ad(added / "integrated.h5ad")
@@ -190,6 +190,8 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     assert same.mean() > 0.7
     # What was added to can be added to again.
     assert (added / "model/model.json").is_file() and (added / "report.html").is_file()
+    programs = [folder / "model/metagenes.npz" for folder in (demo / "results", added)]
+    assert len({path.read_bytes() for path in programs}) == 1
     assert {path.parent.name for path in added.glob("slices/*/*.slice.h5ad")} == {
         *SAMPLES, "known", "other"
     }  # fmt: skip
