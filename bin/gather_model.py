@@ -49,9 +49,9 @@ def main(run: Run, input, mosaic, reference, metagenes, setting, output, seed) -
         if mosaic:
             shutil.copytree(mosaic, temporary / "mosaic")
         if metagenes:
-            held = Path(metagenes)
-            held = held / "model.npz" if held.is_dir() else held
-            shutil.copy(held, temporary / "metagenes.npz")
+            programs = Path(metagenes)
+            programs = programs / "model.npz" if programs.is_dir() else programs
+            shutil.copy(programs, temporary / "metagenes.npz")
         (temporary / "references").mkdir()
         for name, data in held.items():
             files.write_h5ad(data, temporary / "references" / name)
