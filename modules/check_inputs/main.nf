@@ -21,7 +21,7 @@ process CHECK_INPUTS {
     """
     ${prologue(task.cpus, settings)}
     check_inputs.py ${repeated('--input', slices)} ${repeated('--reference', references)} \\
-        --output inputs.csv ${settings.options} ${task.ext.args ?: ''}
+        ${model ? "--model ${model}" : ''} --output inputs.csv ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" inputs.json > versions.yml
     """
 

@@ -21,7 +21,7 @@ process GATHER_MODEL {
     """
     ${prologue(task.cpus, settings)}
     gather_model.py --input ${cae} ${mosaic ? "--mosaic ${mosaic}" : ''} ${repeated('--reference', references)} \\
-        --output model ${settings.options} ${task.ext.args ?: ''}
+        ${metagenes ? "--metagenes ${metagenes}" : ''} --output model ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" model.json > versions.yml
     """
 

@@ -174,6 +174,8 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     assert [batch["technology"] for batch in trained["batches"]] == [
         "STARmap", "Xenium", "osmFISH", "osmFISH+"
     ]  # fmt: skip
+    told = json.loads((added / "pipeline_info/stages/inputs.json").read_text())["warnings"]
+    assert any("osmFISH, osmFISH+ are different batches" in line for line in told)
     targets = json.loads((added / "slices/known/known.targets.json").read_text())
     assert targets["reference_values"] == "as a stage wrote it"  # the model's
 
