@@ -12,7 +12,7 @@ include { slice_files } from './slice_files'
  * former: names of slices that these are added to. Stops with every fault of every row, each with its line, column and
  * remedy.
  */
-def read_samplesheet(sheet, default_reference, former) {
+def read_samplesheet(sheet, default_reference, former = []) {
     def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/assets/schema_input.json").toFile()).items
     def (rows, faults) = sheet_rows(sheet, schema, default_reference)
     faults += rows.collectMany { row -> row_faults(row, schema, sheet, default_reference) }
