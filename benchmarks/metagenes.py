@@ -46,13 +46,8 @@ def cells_of(values, places, k, floor, weights="equal"):
     starts = np.cumsum([0, *map(len, values)])
     whole = np.concatenate(values).astype(np.float32)
     metagenes.take_floor(whole, metagenes.floors_of(whole, floor))
-    metagenes.scale(whole, starts, k)
-    share = (
-        np.diff(starts) / len(whole)
-        if weights == "cells"
-        else np.full(len(values), 1 / len(values))
-    )
-    return metagenes.Cells(whole, sp.block_diag(graphs, "csr"), starts, share), graphs
+    share = np.diff(starts) / len(whole) if weights == "cells" else None
+    return metagenes.assemble(whole, graphs, starts, k, share), graphs
 
 
 def embedding_of(path):

@@ -63,7 +63,7 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     """Fit metagenes of all slices together, and say what they are: types, genes, places."""
     import numpy as np
 
-    from lloki.programs import enrichment, summary
+    from lloki.programs import enrichment, fitting, summary
     from lloki.slices import genes, parts
 
     sets = genes.read_sets(gene_sets) if gene_sets else {}
@@ -106,7 +106,7 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
         names = [f"M{i + 1}" for i in range(k)]
         fit, stable = summary.reordered(fit, ranked), stable[:, ranked]
     else:
-        cells, fit, floors, names, types = _laid_on(given, values, graphs, starts, run)
+        cells, fit, floors, names, types = _laid_on(given, values, graphs, starts)
         stable = np.empty((0, len(names)))
     z = _split(fit.proportions, starts, samples)
     for warning in summary.warnings(fit, names):
@@ -124,11 +124,9 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
         back[order] = fit.proportions
         with run.output(joined) as temporary:
             parts.copy_with(input, temporary, KEY, back)
-    from lloki.programs.fitting import explained
-
     run.report(
         samples=samples, cells=head.n_obs, metagenes=len(names), fitted=given is None,
-        explained_variance=explained(cells, fit), noise=fit.noise,
+        explained_variance=fitting.explained(cells, fit), noise=fit.noise,
         affinity=[fit.affinity.min(), fit.affinity.max()],
         named={n: t for n, t in zip(names, types, strict=True) if t},
         lamps=dict(zip(names, found["programs"]["lamp"], strict=True)),
@@ -174,19 +172,13 @@ def _cells(run, path, n, order, starts, samples, kind, longest, seed):
 def _fit(run, values, graphs, starts, k, repeats, seed, options):
     """Cells, fit, floors and stability (repeats × K)."""
     import numpy as np
-    import scipy.sparse as sp
 
     from lloki.programs import fitting, metagenes
 
     floors = metagenes.floors_of(values, options["floor"])
     metagenes.take_floor(values, floors)
-    metagenes.scale(values, starts, k)
-    sizes = np.diff(starts)
-    weights = np.full(len(sizes), 1 / len(sizes))
-    if options["weights"] == "cells":
-        weights = sizes / sizes.sum()
-    graph = sp.block_diag(list(graphs.values()), "csr", dtype=np.float32)
-    cells = metagenes.Cells(values, graph, starts, weights)
+    weights = np.diff(starts) / len(values) if options["weights"] == "cells" else None
+    cells = metagenes.assemble(values, list(graphs.values()), starts, k, weights)
     how = {key: options[key] for key in ("plain", "iterations", "strength")}
     with run.progress(options["starts"] + options["iterations"], "iterations") as progress:
         fit, tried = fitting.fit(
@@ -200,19 +192,13 @@ def _fit(run, values, graphs, starts, k, repeats, seed, options):
     return cells, fit, floors, fitting.stability(cells, fit, repeats, seed=seed, **how)
 
 
-def _laid_on(given, values, graphs, starts, run):
+def _laid_on(given, values, graphs, starts):
     """Cells and the fit of an earlier run laid on them."""
-    import numpy as np
-    import scipy.sparse as sp
-
     from lloki.programs import fitting, metagenes
 
     fit, floors, names, types = given
     metagenes.take_floor(values, floors)
-    metagenes.scale(values, starts, len(names))
-    graph = sp.block_diag(list(graphs.values()), "csr", dtype=np.float32)
-    weights = np.full(len(graphs), 1 / len(graphs))
-    cells = metagenes.Cells(values, graph, starts, weights)
+    cells = metagenes.assemble(values, list(graphs.values()), starts, len(names))
     return cells, fitting.laid_on(cells, fit), floors, names, types
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from click.testing import CliRunner
+from commands import good
 from devices import on_a_gpu
 
 import build_graph
@@ -24,11 +24,6 @@ from lloki.slices import files
 ASSETS = Path(__file__).parents[2] / "assets"
 SAMPLES = "starmap", "xenium"
 pytestmark = on_a_gpu
-
-
-def good(script, *arguments):
-    result = CliRunner().invoke(script.main, [str(a) for a in arguments])
-    assert result.exit_code == 0, result.output
 
 
 def both(folder, name, script, *arguments):

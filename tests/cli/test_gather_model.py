@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from click.testing import CliRunner
+from commands import call, good, refused
 
 BIN = Path(__file__).parents[2] / "bin"
 sys.path.insert(0, str(BIN))
@@ -21,21 +21,6 @@ from lloki.support.checksum import sha256  # noqa: E402
 
 GENES = [f"Gene{i}" for i in range(40)]
 BATCHES = [{"technology": "Tech", "panel": "Tech-1"}]
-
-
-def call(script, *arguments):
-    return CliRunner().invoke(script.main, [str(a) for a in arguments])
-
-
-def good(script, *arguments):
-    result = call(script, *arguments)
-    assert result.exit_code == 0, result.output
-
-
-def refused(result, *words):
-    assert result.exit_code == 2, result.output
-    line = result.stderr.strip().splitlines()[-1]
-    assert all(word in line for word in words), line
 
 
 def counts(cells, seed=0, rate=0.7):

@@ -13,7 +13,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from commands import call, good, refused
 from safetensors.numpy import load_file
 
 BIN, DEMO = Path(__file__).parents[2] / "bin", Path(__file__).parents[2] / "assets" / "demo"
@@ -28,23 +28,6 @@ from lloki.support.checksum import sha256  # noqa: E402
 from lloki.support.cli import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
-
-
-def call(script, *arguments):
-    return CliRunner().invoke(script.main, [str(a) for a in arguments])
-
-
-def good(script, *arguments):
-    result = call(script, *arguments)
-    assert result.exit_code == 0, result.output
-
-
-def refused(result, *words):
-    """Exit code 2 and one line that says these words."""
-    assert result.exit_code == 2
-    line = result.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in result.stderr
-    assert all(word in line for word in words), line
 
 
 def input_of(sample):

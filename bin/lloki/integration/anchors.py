@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +57,8 @@ class Anchors:
         """The view of each slice, its rows counted from `start` on."""
         found = []
         for part in self.slices:
-            rows = np.arange(len(part.embedding)) + start
-            found.append(View(rows, part.view.near, part.view.space, part.view.expression))
-            start += len(rows)
+            found.append(replace(part.view, rows=part.view.rows + start))
+            start += len(part.embedding)
         return found
 
     def labels(self) -> np.ndarray | None:
@@ -104,14 +103,19 @@ def _some(view: View, places: np.ndarray) -> View:
 
     Expression is kept in half precision: so is it used, whether it was stored or not.
     """
-    near = np.arange(len(places), dtype=np.int32)[:, None]
     e = view.expression
     if e is not None:
         best = np.sort(np.argsort(-e.weights, kind="stable")[:GENES])
         values = (pairs.averaging(view.near)[places] @ e.values[:, best]).toarray()
         values = sp.csr_matrix(values.astype(np.float16).astype(np.float32))
         e = Expression(values, e.keys[best], e.mean[best], e.scale[best], e.weights[best])
-    return View(near[:, 0], near, view.space[places], e)
+    return _averaged(view.space[places], e)
+
+
+def _averaged(space: np.ndarray, expression: Expression | None) -> View:
+    """The view of cells that are averaged already: each is near itself alone."""
+    rows = np.arange(len(space), dtype=np.int32)
+    return View(rows, rows[:, None], space, expression)
 
 
 def save(anchors: Anchors, folder: Path) -> None:
@@ -151,7 +155,6 @@ def load(folder: str | Path) -> Anchors:
 
 def _read(prefix: str, arrays: dict[str, np.ndarray], note: dict) -> Anchored:
     embedding, space = arrays[f"{prefix}embedding"], arrays[f"{prefix}space"]
-    near = np.arange(len(embedding), dtype=np.int32)[:, None]
     expression, genes = None, note["genes"]
     if genes is not None:
         values = sp.csr_matrix(arrays[f"{prefix}values"].astype(np.float32))
@@ -163,6 +166,4 @@ def _read(prefix: str, arrays: dict[str, np.ndarray], note: dict) -> Anchored:
     if len(space) != len(embedding) or (labels is not None and len(labels) != len(space)):
         raise ValueError(f"{len(space)} cells for {len(embedding)} embeddings")
     token = note["technology"], note["panel"]
-    return Anchored(
-        note["sample"], token, embedding, View(near[:, 0], near, space, expression), labels
-    )
+    return Anchored(note["sample"], token, embedding, _averaged(space, expression), labels)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from lloki.programs.fitting import matched
 from lloki.programs.metagenes import SEEN
 
 FEWEST = 20  # cells of a type in a slice
@@ -92,8 +93,6 @@ def mapping(
     metagenes its partner, one to one, and the correlation of their signatures over the types that
     both slices have.
     """
-    from lloki.programs.fitting import matched
-
     kinds = {s: set(type_auc(z, labels).index) for s, (z, labels) in parts.items()}
     found = {}
     for sample, part in parts.items():

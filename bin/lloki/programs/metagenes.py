@@ -99,6 +99,23 @@ def scale(values: np.ndarray, starts: Sequence[int], k: int) -> None:
             values[a:b] *= np.float32(k / max(mean, 1e-300))
 
 
+def assemble(
+    values: np.ndarray,
+    graphs: Sequence[sp.csr_matrix],
+    starts: Sequence[int],
+    k: int,
+    weights: np.ndarray | None = None,
+) -> Cells:
+    """The cells of a fit of K metagenes; values (N × G, slice after slice) are scaled in place.
+
+    graphs: of each slice; weights: of each, sum 1 (None: equal).
+    """
+    scale(values, starts, k)
+    if weights is None:
+        weights = np.full(len(graphs), 1 / len(graphs))
+    return Cells(values, sp.block_diag(graphs, "csr", dtype=np.float32), starts, weights)
+
+
 def blocks(function: Callable, n: int) -> list:
     """Results of a function of row slices of n rows, on all cores; the same for any number."""
     with threadpool_limits(1, "blas"):

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from lloki.integration.joined import shared_genes
 from lloki.programs import enrichment
 from lloki.programs.fitting import fit
-from lloki.programs.metagenes import TINY, Cells, scale
+from lloki.programs.metagenes import TINY, Cells, assemble
 from lloki.programs.neighbourhood import moran
 from lloki.slices.genes import shared
 
@@ -23,9 +23,7 @@ def cells_of(parts: Sequence[sp.csr_matrix], graphs: Sequence[sp.csr_matrix], k:
     """Cells for a fit on expression (of each slice n × G, the same genes)."""
     starts = np.cumsum([0, *(part.shape[0] for part in parts)])
     values = np.maximum(sp.vstack(parts).toarray().astype(np.float32), TINY)
-    scale(values, starts, k)
-    graph = sp.block_diag(graphs, "csr", dtype=np.float32)
-    return Cells(values, graph, starts, np.full(len(parts), 1 / len(parts)))
+    return assemble(values, graphs, starts, k)
 
 
 def k_of(k: int, genes: int) -> int:

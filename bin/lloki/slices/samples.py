@@ -138,9 +138,9 @@ def read_embeddings(
         return data
 
     found = by_sample(paths, read, columns)
-    others = 0 if more is None else len(more)
-    if others:
+    n = sum(data.n_obs for data in found.values())
+    if more is not None:
         more.tofile(scratch)
+        n += len(more)
     scratch.flush()
-    shape = sum(data.n_obs for data in found.values()) + others, widths[paths[0]]
-    return found, np.memmap(scratch, np.float32, "r", shape=shape)
+    return found, np.memmap(scratch, np.float32, "r", shape=(n, widths[paths[0]]))
