@@ -29,7 +29,7 @@ TABLE = (  # of the terminal: heading, column of the CSV
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
 @click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
 @click.option("--metagenes/--no-metagenes", default=None,
-              help="Whether metagenes are found, for their time.  [default: of few cells]")  # fmt: skip
+              help="Metagenes are found (for the cost).  [default: of few cells]")  # fmt: skip
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
