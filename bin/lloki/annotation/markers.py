@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control, norm, rankdata
 
 FEWEST = 10  # cells of a cluster, and others, that a slice needs to be asked
 LITTLE = 0.01  # added to both means of a fold change
-BLOCK = 1 << 24  # values of so many genes at a time
+SURE = 0.05  # FDR of a marker, below
 
 
 class RankSums(NamedTuple):
@@ -81,8 +81,9 @@ def combined(slices: Mapping[str, tuple[np.ndarray, RankSums]], genes: np.ndarra
     each slice by the root of m (N - m) / N, cells of the cluster m among N: what its own test can
     tell. auc, fold change and shares: means by the same weights squared. slices: that measured
     the gene and have enough cells to be asked; agree: of those, with the sign of z; fdr: Benjamini
-    and Hochberg, over the genes of a cluster. Best first in each cluster; genes that no slice could
-    test are left out.
+    and Hochberg, over the genes of a cluster. In each cluster those with an FDR below SURE first,
+    by auc, which does not grow with the slices that measure a gene; genes that no slice could test
+    are left out.
     """
     k = len(next(iter(slices.values()))[1].cells)
     total, weight, number, up = np.zeros((4, k, len(genes)))
@@ -110,18 +111,15 @@ def combined(slices: Mapping[str, tuple[np.ndarray, RankSums]], genes: np.ndarra
             "auc": auc, "log2_fold_change": change, "share": share, "share_others": rest, "p": p,
             "fdr": false_discovery_control(p) if len(p) else p,
         })  # fmt: skip
-        tables.append(table.sort_values(["z", "gene"], ascending=[False, True]))
+        sure = (table["fdr"] < SURE).to_numpy()
+        tables.append(table.iloc[np.lexsort([table["gene"], -table["auc"], ~sure])])
     return pd.concat(tables, ignore_index=True)
 
 
-def of_panels(slices: Mapping[str, tuple[np.ndarray, RankSums]], genes: np.ndarray) -> pd.DataFrame:
-    """Each slice's own test, not combined: cluster, gene, sample, and its figures."""
-    tables = []
-    for sample, (columns, one) in slices.items():
-        cluster, gene = np.nonzero(~np.isnan(one.z))
-        tables.append(pd.DataFrame({
-            "cluster": cluster, "gene": genes[columns][gene], "sample": sample,
-            "cells": one.cells[cluster].astype(int), "z": one.z[cluster, gene],
-            "auc": one.auc[cluster, gene], "share": one.share[cluster, gene],
-        }))  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
+def shown(table: pd.DataFrame, best: int = 3) -> list[str]:
+    """Genes for a picture: the `best` markers of each cluster, in the order of clusters, once each.
+
+    table: of `combined`, best first. Markers have an FDR below SURE, and are higher in the cluster.
+    """
+    table = table[(table["fdr"] < SURE) & (table["auc"] > 0.5)]
+    return list(dict.fromkeys(table.groupby("cluster", sort=False).head(best)["gene"]))

@@ -7,7 +7,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from scipy.stats import combine_pvalues, false_discovery_control, mannwhitneyu, norm
 
-from lloki.annotation.markers import FEWEST, combined, of_panels, rank_sums
+from lloki.annotation.markers import FEWEST, SURE, combined, rank_sums, shown
 
 
 def slice_of(n=300, genes=12, k=3, seed=0):
@@ -88,7 +88,9 @@ def test_slices_are_combined_by_stouffer(three):
         np.testing.assert_allclose(norm.sf(rows.loc[f"g{gene}", "z"]), p, rtol=1e-6)
         assert rows.loc[f"g{gene}", "slices"] == 2
     np.testing.assert_allclose(rows["fdr"], false_discovery_control(rows["p"]))
-    assert (table.groupby("cluster")["z"].diff().dropna() <= 0).all()
+    sure = table[table["fdr"] < SURE]
+    assert (sure.groupby("cluster")["auc"].diff().dropna() <= 0).all()
+    assert (sure.index == np.sort(sure.index)).all() and len(sure) < len(table)
     assert table.groupby("cluster")["gene"].first().tolist() == ["g0", "g1", "g2"]
 
 
@@ -115,8 +117,8 @@ def test_the_order_of_slices_does_not_matter(three):
     assert (first["gene"] == again["gene"]).all()
 
 
-def test_single_slices_are_told_too(three):
-    slices, genes = three
-    table = of_panels(slices, genes)
-    assert len(table) == 3 * (12 + 6 + 6)
-    assert set(table.query("gene == 'g3'")["sample"]) == {"a", "b"}
+def test_the_best_of_each_cluster_are_shown_once(three):
+    table = combined(*three)
+    assert shown(table, 1) == ["g0", "g1", "g2"]
+    more = shown(table, 12)
+    assert len(more) == len(set(more)) < 12
