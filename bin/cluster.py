@@ -25,7 +25,7 @@ SPACE = "X_lloki"
     help="Of the second level, within the clusters of the first; else chosen likewise.",
 )  # fmt: skip
 @click.option(
-    "--neighbours", "k", type=click.IntRange(2, 200), default=15,
+    "--neighbors", "k", type=click.IntRange(2, 200), default=15,
     help="Cells joined to each in the graph, itself counted.",
 )  # fmt: skip
 @seed_option
