@@ -172,8 +172,8 @@ def _told(run, codes, names, graphs, samples, technologies, labels, suffix="") -
         if row["flag"] == places.BATCH:
             run.warn(
                 f"{row['cluster']}, {row['cells']} cells: {row['technology_share']:.0%} are of "
-                f"{row['technology']}, and nothing in space says why; it may be of the technology, "
-                "see --lambda_bc"
+                f"{row['technology']}, strewn among others in space; technologies may have been "
+                "brought together too little: look at its genes, or raise --lambda_bc"
             )
     sizes["cluster"] = np.array(names, dtype=object)[sizes["cluster"]]
     return {f"clusters{suffix}": table, f"sizes{suffix}": sizes}

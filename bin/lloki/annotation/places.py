@@ -10,7 +10,6 @@ import scipy.sparse as sp
 
 ALONE = 0.95  # of a cluster in one technology, had all technologies as many cells
 TOGETHER = 0.3  # neighbours in space of the same cluster, beyond chance, that make it a place
-ELSEWHERE = 0.01  # of the other technologies' cells that bear the cluster's label
 BATCH, BIOLOGY = "batch", "biology"
 
 
@@ -46,32 +45,31 @@ def alone(
 
     clusters, technologies: of each of n cells; together: of `agreement`, K; labels: None where
     there is none. Columns: technology (of most cells, as shares of the technologies' cells), its
-    share, together, flag: `batch` where the cells of other technologies bear the cluster's main
-    label but lie elsewhere, or its neighbours in space are of other clusters; `biology` where they
-    are of the cluster: a part of the tissue that the others were not given; else empty.
+    share; together; elsewhere, the share of the other technologies' cells that bear the label of
+    most of the cluster's; flag, of a cluster of one technology: `biology` where its neighbours in
+    space are of the cluster too, a part of the tissue that the others may not have been given, else
+    `batch`; empty otherwise.
     """
     counts = pd.crosstab(clusters, technologies)
     shares = counts / counts.sum()
     shares = shares.div(shares.sum(axis=1), axis=0)
-    top = shares.idxmax(axis=1).to_numpy(object)
-    share = shares.max(axis=1).to_numpy()
-    flags = [""] * len(shares)
-    for cluster in np.flatnonzero(share >= ALONE) if shares.shape[1] > 1 else []:
-        others = technologies != top[cluster]
-        known = _is_elsewhere(clusters == cluster, others, labels)
-        is_place = not known and together[cluster] >= TOGETHER
-        flags[cluster] = BIOLOGY if is_place else BATCH
-    return pd.DataFrame(
-        {"technology": top, "technology_share": share, "together": together, "flag": flags}
-    )
+    found = pd.DataFrame({
+        "technology": shares.idxmax(axis=1).to_numpy(object),
+        "technology_share": shares.max(axis=1).to_numpy(), "together": together,
+    })  # fmt: skip
+    found["elsewhere"] = [
+        np.nan if labels is None else _elsewhere(clusters == cluster, technologies != top, labels)
+        for cluster, top in enumerate(found["technology"])
+    ]
+    lone = (found["technology_share"] >= ALONE) & (shares.shape[1] > 1)
+    found["flag"] = np.where(lone, np.where(together >= TOGETHER, BIOLOGY, BATCH), "")
+    return found
 
 
-def _is_elsewhere(own: np.ndarray, others: np.ndarray, labels: np.ndarray | None) -> bool:
-    """Whether the label of most of a cluster's cells is borne by cells of other technologies."""
-    found = [] if labels is None else labels[own & (labels != None)]  # noqa: E711
-    if not len(found):
-        return False
-    words, counts = np.unique(found.astype(str), return_counts=True)
-    main = words[counts.argmax()]
-    known = labels[others]
-    return bool(np.mean(known.astype(str) == main) >= ELSEWHERE)
+def _elsewhere(own: np.ndarray, others: np.ndarray, labels: np.ndarray) -> float:
+    """Share of other technologies' labelled cells that bear the label of most of a cluster's."""
+    is_known = labels != None  # noqa: E711
+    if not (own & is_known).any() or not (others & is_known).any():
+        return np.nan
+    words, counts = np.unique(labels[own & is_known].astype(str), return_counts=True)
+    return float(np.mean(labels[others & is_known].astype(str) == words[counts.argmax()]))

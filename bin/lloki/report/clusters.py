@@ -13,7 +13,7 @@ from lloki.report.material import CLUSTER, Material
 
 TABLES = {  # of the folder clusters/, and columns that they need
     "clusters": ("cluster", "name", "name_share", "cells", "technology", "technology_share",
-                 "together", "flag"),
+                 "together", "elsewhere", "flag"),
     "sizes": ("cluster", "sample", "technology", "cells"),
     "markers": ("cluster", "gene", "slices", "auc", "fdr"),
     "markers_by_panel": ("cluster", "gene", "panel", "share", "auc"),
@@ -29,7 +29,7 @@ def clusters(material: Material) -> Section:
         "it (Wilcoxon, ties corrected), the slices' z together by Stouffer; genes are those with "
         "the highest AUC at an FDR below .05, of however few panels. A cluster of one technology "
         "alone is flagged: as biology where its cells lie together in the tissue, as batch where "
-        "they do not, or where other technologies have cells of its label elsewhere."
+        "they are strewn among others."
     )
     found = material.cluster_tables
     if found is None:
@@ -60,15 +60,17 @@ def _table(table: pd.DataFrame, markers: pd.DataFrame) -> str:
 
     def row(one: Mapping) -> tuple:
         place = None if one["together"] is None else f"{one['together']:.2f}"
+        elsewhere = None if one["elsewhere"] is None else f"{one['elsewhere']:.3f}"
         share = None if one["name"] is None else f"{one['name_share']:.2f}"
         return (
             one["cluster"], one["name"], share, one["cells"],
-            f"{one['technology']} {one['technology_share']:.0%}", place, one["flag"],
+            f"{one['technology']} {one['technology_share']:.0%}", place, elsewhere, one["flag"],
             best.get(one["cluster"]),
         )  # fmt: skip
 
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    head = ("cluster", "name", "of its labels", "cells", "most of", "together in space", "flag",
+    head = ("cluster", "name", "of its labels", "cells", "most of", "together in space",
+            "label elsewhere", "flag",
             "genes")  # fmt: skip
     return markup.table(head, [row(one) for one in rows])
 

@@ -31,7 +31,8 @@ def shares(sizes: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
         axes.barh(range(len(wide)), width, 0.75, left, color=colours.get(cluster, GREY),
                   edgecolor="white", linewidth=0.5)  # fmt: skip
         for row in np.flatnonzero(width > LABELLED):
-            axes.text(left[row] + width[row] / 2, row, cluster, ha="center", va="center", size=7)
+            axes.text(left[row] + width[row] / 2, row, cluster, ha="center", va="center", size=7,
+                      bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
         left += width
     axes.set_yticks(range(len(wide)), [short(str(name), 24) for name in wide.index])
     axes.invert_yaxis()

@@ -41,21 +41,17 @@ def test_a_place_is_biology_what_is_strewn_is_batch():
     assert (found["technology_share"][1:] >= ALONE).all()
 
 
-def test_cells_of_its_label_elsewhere_make_it_batch():
+def test_cells_of_its_label_elsewhere_are_told():
     clusters, technologies, graphs = tissue()
     together = agreement(clusters, graphs)
     labels = np.array(["glia", "granule", "glia"], dtype=object)[clusters]
-    assert alone(clusters, technologies, together, labels)["flag"].tolist()[1:] == [
-        "biology",
-        "batch",
-    ]
     labels[np.flatnonzero(technologies == "Y")[:50]] = "granule"
-    assert alone(clusters, technologies, together, labels)["flag"].tolist()[1:] == [
-        "batch",
-        "batch",
-    ]
+    labels[:3] = None
+    found = alone(clusters, technologies, together, labels)
+    np.testing.assert_allclose(found["elsewhere"][1:], [50 / 400, 350 / 400])
+    assert found["flag"].tolist() == ["", "biology", "batch"]
     labels[:] = None
-    assert alone(clusters, technologies, together, labels)["flag"][1] == "biology"
+    assert alone(clusters, technologies, together, labels)["elsewhere"].isna().all()
 
 
 def test_one_technology_flags_nothing_and_its_size_does_not_count():

@@ -26,7 +26,7 @@ def material():
         "clusters": pd.DataFrame({
             "cluster": NAMES, "name": ["<glia>", None, None], "name_share": [0.9, np.nan, np.nan],
             "cells": 40, "technology": "S", "technology_share": [0.5, 0.5, 1], "flag":
-            [None, None, "batch"], "together": [0.4, np.nan, 0.1],
+            [None, None, "batch"], "together": [0.4, np.nan, 0.1], "elsewhere": np.nan,
         }),
         "sizes": pd.DataFrame({
             "cluster": np.repeat(NAMES, 2), "sample": list("ab") * 3,
