@@ -142,14 +142,17 @@ def _resolutions(run, values, samples, coarse, fine, seed):
     with run.progress(clusters.PARTS, "parts of the cells") as progress:
         table = clusters.stability(values, samples, tried, seed, progress.update)
     if coarse is None:
-        coarse = clusters.choose(table)
+        coarse = clusters.choose(table, cells=len(values))
         if coarse is None:
             coarse = clusters.RESOLUTIONS[0]
             run.warn("no resolution finds two clusters; the cells are taken as they come")
-    number = table.set_index("resolution")["clusters"][coarse]
+    number, held = table.set_index("resolution").loc[coarse, ["clusters", "stability"]]
+    if number > 1 and held < clusters.DOUBTFUL:
+        run.warn(f"the clusters change with the cells that are drawn (stability {held:.2f}); "
+                 "take them as a rough map, or set --cluster_resolution")  # fmt: skip
     if fine is None:
         finer = table[table["resolution"] > coarse]
-        fine = clusters.choose(finer, max(2, clusters.FINER * number))
+        fine = clusters.choose(finer, max(2, clusters.FINER * number), len(values))
     table["level"] = ["first" if r == coarse else "second" if r == fine else ""
                       for r in table["resolution"]]  # fmt: skip
     return coarse, fine, table

@@ -119,6 +119,18 @@ def test_cells_in_another_order_are_in_the_same_clusters(done, run_before, tmp_p
     assert (turned != again.obsp["connectivities"]).nnz == 0
 
 
+def test_doubtful_clusters_are_told(run_before, tmp_path):
+    whole = ad.read_h5ad(run_before / "integrated.h5ad")
+    noise = np.random.default_rng(0).random((whole.n_obs, 12))
+    for name, values, words in (("noise", noise, "rough map"), ("one", 0 * noise, "two clusters")):
+        whole.obsm["X_lloki"] = values.astype(np.float32)
+        files.write_h5ad(whole, tmp_path / f"{name}.h5ad")
+        given = options(run_before, tmp_path / name, whole=tmp_path / f"{name}.h5ad")
+        good(cluster, *given)
+        warnings = json.loads((tmp_path / f"{name}.json").read_text())["warnings"]
+        assert words in " ".join(warnings), name
+
+
 def test_given_resolutions_are_taken_and_labels_may_lack(run_before, tmp_path):
     good(cluster, *options(run_before, tmp_path / "c", "--resolution", 0.1, "--resolution-fine", 1))
     found = tables(tmp_path / "c")

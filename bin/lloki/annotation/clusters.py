@@ -19,7 +19,9 @@ NEIGHBOURS = 15  # of a cell, itself among them, as in the UMAPs
 RESOLUTIONS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0)
 CELLS = 20_000  # at most, on which a resolution is chosen
 PARTS, SHARE = 5, 0.8  # of those cells, that clusters must hold on
+FEWEST = 10  # cells of a cluster, in the mean, where a resolution is chosen
 LEVEL = 0.05  # stability that is given up for more clusters
+DOUBTFUL = 0.6  # stability below which clusters are doubted
 FINER = 1.5  # times as many clusters at least on the second level
 BISECTIONS = 64
 NAMED = 0.5  # least share of a cluster's labels that gives it a name
@@ -116,13 +118,13 @@ def stability(
     return pd.DataFrame(rows, columns=["resolution", "clusters", "stability", "error"])
 
 
-def choose(table: pd.DataFrame, least: float = 2) -> float | None:
+def choose(table: pd.DataFrame, least: float = 2, cells: float = np.inf) -> float | None:
     """The resolution of most clusters whose stability is level with the best one.
 
-    table: as `stability` gives it; of rows with `least` clusters, those within LEVEL of the most
-    stable. None where no row has so many.
+    table: as `stability` gives it, of so many cells; of rows with `least` clusters, of FEWEST cells
+    in the mean, those within LEVEL of the most stable. None where there is no such row.
     """
-    rows = table[table["clusters"] >= least]
+    rows = table[table["clusters"].between(least, SHARE * min(cells, CELLS) / FEWEST)]
     if rows.empty:
         return None
     level = rows[rows["stability"] >= rows["stability"].max() - LEVEL]

@@ -65,6 +65,8 @@ def test_what_is_chosen_are_most_clusters_that_hold():
     assert choose(table) == 1.0
     assert choose(table, 10) == 2.0
     assert choose(table, 31) is None
+    assert choose(table, cells=60) == 0.5  # nine clusters of 48 cells would be too small
+    assert choose(table, cells=30) is None
 
 
 def test_the_finer_level_lies_in_the_first(held):
