@@ -18,6 +18,7 @@ include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { METAGENES } from './modules/metagenes/main'
+include { CLUSTER } from './modules/cluster/main'
 include { COMPLETE } from './modules/complete/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
@@ -68,6 +69,16 @@ workflow LLOKI {
         programs = [METAGENES.out]
     }
 
+    // Kinds of cells, and the genes that mark them.
+    kinds = []
+    clusters = channel.value([])
+    if (given().cluster) {
+        CLUSTER(integrated, by_sample(together), [], settings('cluster', ['--label-key': labels.take(1)]))
+        clusters = CLUSTER.out.tables
+        found = found.mix(CLUSTER.out.cells)
+        kinds = [CLUSTER.out]
+    }
+
     // The integrated file, with all that was found of its cells.
     COMPLETE(integrated, by_name(found), settings('complete'))
     joined = COMPLETE.out.integrated
@@ -105,7 +116,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + programs + [
+    done = others + viewer + programs + kinds + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -114,7 +125,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, clusters,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -126,7 +137,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            metagenes: programs, cluster: kinds, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

@@ -26,6 +26,7 @@ STARTS = {
     "pretrain_scgpt": "PRETRAIN_SCGPT",
     "viewer_files": "VIEWER_FILES",
     "metagenes": "METAGENES",
+    "cluster": "CLUSTER",
 }
 ALWAYS = """
 PREPARE_SLICE CHECK_REFERENCE CHECK_INPUTS

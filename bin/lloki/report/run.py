@@ -30,6 +30,7 @@ STAGES = {
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
     "metagenes": "Metagenes",
+    "cluster": "Clusters and their markers",
     "complete": "Findings added to the integrated file",
     "join_shared": "Shared genes for other methods",
     "baseline": "Other methods",
