@@ -41,14 +41,14 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
         with run.progress(len(domains.NUMBERS), "numbers of domains") as progress:
             tried = domains.stability(around, samples, seed=seed, told=progress.update)
         number = domains.choose(tried)
-        tables["stability"] = tried.assign(chosen=tried["domains"] == number)
+        tables["domain_numbers"] = tried.assign(chosen=tried["domains"] == number)
     codes = domains.domains(around, number, seed)
     called = [f"D{i + 1}" for i in range(codes.max() + 1)]
     obs = {"lloki_domain": pd.Categorical.from_codes(codes, called)}
     known = _labels(labels, label_key, head, order)
     tables["domains"] = _sizes(codes, called, samples, head.obs["technology"], order, known)
     if known is not None:
-        tables["neighbours"] = _neighbours(known, names, rows, places)
+        tables["label_neighbours"] = _neighbours(known, names, rows, places)
     if region_key:
         obs |= _regions(run, around, head.obs[region_key].iloc[order], samples, region_key, seed)
     with run.output(output) as folder:

@@ -53,14 +53,14 @@ def test_domains_regions_and_neighbours(folder, tmp_path):
     assert (cells.obs["lloki_region"][~b] == whole.obs["region"][~b]).all()
     assert cells.obs["lloki_region_share"].isna().to_numpy().tolist() == (~b).tolist()
     tables = {p.stem: pd.read_csv(p) for p in (tmp_path / "domains").glob("*.csv")}
-    assert set(tables) == {"domains", "neighbours", "stability"}
+    assert set(tables) == {"domains", "label_neighbours", "domain_numbers"}
     sizes = tables["domains"]
     assert sizes["cells"].sum() == 500 and sizes["technology"].tolist()[0] == "Xenium"
     np.testing.assert_allclose(sizes.groupby("sample")["share"].sum(), 1, atol=1e-5)
     counts = pd.crosstab(cells.obs["lloki_domain"], whole.obs["sample"])
     for row in sizes.itertuples():
         assert counts.loc[row.domain, row.sample] == row.cells
-    assert set(tables["neighbours"]["sample"]) == {"a", "b", "all"}
+    assert set(tables["label_neighbours"]["sample"]) == {"a", "b", "all"}
     record = json.loads((tmp_path / "domains.json").read_text())
     assert record["domains"] == sizes["domain"].nunique() and record["regions_carried_to"] == ["b"]
 
@@ -84,7 +84,7 @@ def test_labels_that_were_carried_over_are_taken(folder, tmp_path):
     findings.write(tmp_path / "l.cells.h5ad", cells, labels)
     good(domains, "--input", folder / "integrated.h5ad", "--output", tmp_path / "domains",
          "--number", 2, "--labels", tmp_path / "l.cells.h5ad")  # fmt: skip
-    assert set(pd.read_csv(tmp_path / "domains/neighbours.csv")["label"]) == {"x"}
+    assert set(pd.read_csv(tmp_path / "domains/label_neighbours.csv")["label"]) == {"x"}
     findings.write(tmp_path / "few.h5ad", cells[:9], labels[:9])
     (tmp_path / "again").mkdir()
     refused(run(folder, tmp_path / "again", "--labels", tmp_path / "few.h5ad"), "few.h5ad",
