@@ -27,6 +27,7 @@ STARTS = {
     "viewer_files": "VIEWER_FILES",
     "metagenes": "METAGENES",
     "cluster": "CLUSTER",
+    "domains": "DOMAINS",
 }
 ALWAYS = """
 PREPARE_SLICE CHECK_REFERENCE CHECK_INPUTS
