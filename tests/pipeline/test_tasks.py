@@ -18,6 +18,7 @@ pytestmark = pytest.mark.pipeline
 CODE = ("main.nf", "nextflow.config", "nextflow_schema.json", "modules", "functions",
         "subworkflows", "conf", "bin", "assets")  # fmt: skip
 GPU = {"SCGPT_EMBED", "TRAIN_CAE", "INFER_CAE"}
+BENCH = {"INTEGRATE", "COMPLETE", "BENCHMARK", "REPORT"}
 
 # An engine that runs the command of a container on the spot.
 ENGINE = """\
@@ -104,9 +105,10 @@ def test_of_an_instruments_folder_the_few_files_that_are_read_are_staged(stubbed
 def test_processes_run_in_their_images_and_gpus_go_to_those_that_use_them(stubbed):
     scripts = task_files(stubbed[0], ".command.run")
     assert {"PREPARE_SLICE", "BUILD_GRAPH_IMPUTED", "TRAIN_CAE", "REPORT"} <= set(scripts)
+    assert {"METAGENES", "CLUSTER", "DOMAINS", "COMPLETE"} <= set(scripts)  # unasked
     for process, texts in scripts.items():
         image = "torch" if process in GPU else "core"
-        image = "bench" if process in ("INTEGRATE", "BENCHMARK", "REPORT") else image
+        image = "bench" if process in BENCH else image
         for text in texts:
             assert f"nf-lloki-{image}:" in text, process
             assert ("--gpus all" in text) == (process in GPU), process
