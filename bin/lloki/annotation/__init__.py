@@ -1,6 +1,7 @@
 """What the cells are: labels carried over, and words of several vocabularies brought together.
 
-`transfer`: labels from references and labelled slices, by weighted neighbours;
-`transfer_calibration`: probabilities held against cells of known label; `transfer_unknown`: cells
-outside what the sources cover; `vocabularies`: labels of different names, tables that join them.
+`transfer`: labels of references and labelled slices, by the votes of near cells; `labelling`: of
+all slices, also with labels hidden; `transfer_calibration`: whether probabilities are right;
+`transfer_unknown`: cells outside what the sources cover; `tables`: all that as tables;
+`vocabularies`: labels of different names, and tables that join them.
 """

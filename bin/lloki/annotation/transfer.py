@@ -24,6 +24,7 @@ OWN = 15  # cells of the slice that votes are averaged over
 STAY = 0.2  # of a cell's own vote in each round of averaging
 ROUNDS = 10
 REFERENCE = 0.7  # weight of the reference beside slices of other panels, which carry over worse
+REFERENCE_OF_PANEL = 0.5  # beside slices some of which are of the same panel
 LEAST_GENES = 10  # fewer shared ones, and a reference is not seen through the panel
 SOURCE_CELLS = 50_000  # labelled cells of a kind of source that are asked at most
 
@@ -38,7 +39,10 @@ class Votes:
 
 @dataclass(frozen=True)
 class Atlas:
-    """A reference: n × G log-normalised CSR, its G gene names, label of each cell (−1: none)."""
+    """A reference: n × G log-normalised CSR, its G gene names, label of each cell.
+
+    codes: places in a list of labels (−1: none), or as long as there is no list the labels.
+    """
 
     expression: sp.csr_matrix
     symbols: np.ndarray
@@ -87,21 +91,28 @@ def _some(codes: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(order[place < low])
 
 
-def ask_reference(
-    model: mosaic.MosaicModel, atlas: Atlas, panel: Sequence[str], query: np.ndarray, labels: int
-) -> Votes:
-    """What a reference says of a slice's cells in the mosaic space (query: n × rank).
+def through_panel(
+    model: mosaic.MosaicModel, atlas: Atlas, panel: Sequence[str]
+) -> np.ndarray | None:
+    """A reference's cells (m × rank) as a slice with this panel would show them.
 
-    It is seen twice, with all its genes and through the slice's panel, and both count alike.
+    None where they share fewer than LEAST_GENES genes.
     """
-    views = [mosaic.embed(model, atlas.expression, atlas.symbols)]
     _, columns = genes.shared(np.asarray(panel), atlas.symbols)
-    if len(columns) >= LEAST_GENES:
-        seen = atlas.expression[:, columns], atlas.symbols[columns]
-        views.append(mosaic.embed(model, *seen))
-    votes = [ask(query, view, atlas.codes, labels) for view in views]
-    share = np.mean([vote.share for vote in votes], axis=0)
-    return Votes(share, votes[-1].distance)
+    if len(columns) < LEAST_GENES:
+        return None
+    return mosaic.embed(model, atlas.expression[:, columns], atlas.symbols[columns])
+
+
+def ask_views(
+    query: np.ndarray, views: Sequence[np.ndarray], codes: np.ndarray, labels: int, seed: int = 0
+) -> Votes:
+    """What `ask` says of several views of the same cells (m × d each), all counting alike.
+
+    The distance is that of the last view.
+    """
+    votes = [ask(query, view, codes, labels, seed) for view in views]
+    return Votes(np.mean([vote.share for vote in votes], axis=0), votes[-1].distance)
 
 
 def own_neighbours(space: np.ndarray) -> np.ndarray:

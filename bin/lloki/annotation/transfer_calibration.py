@@ -16,16 +16,19 @@ FLOOR = 1e-3  # of a probability in a log loss
 
 @dataclass(frozen=True)
 class Held:
-    """Cells whose labels were hidden: probabilities (n × C), labels (n, −1: none that counts)."""
+    """Cells whose labels were hidden: probabilities (n × C), labels (n, −1: none that counts).
 
-    name: str
+    group: what was hidden with them; the cells of a group are never judged by one another.
+    """
+
+    group: str
     probability: np.ndarray
     codes: np.ndarray
 
     def known(self) -> Held:
         """Those with a label."""
         there = self.codes >= 0
-        return Held(self.name, self.probability[there], self.codes[there])
+        return Held(self.group, self.probability[there], self.codes[there])
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,14 @@ def fit(held: Sequence[Held]) -> Calibration:
     held = [part.known() for part in held]
     probability = np.concatenate([part.probability for part in held])
     codes = np.concatenate([part.codes for part in held])
-    weights = np.concatenate([np.full(len(h.codes), 1 / max(1, len(h.codes))) for h in held])
+    group = np.repeat([part.group for part in held], [len(part.codes) for part in held])
+    _, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
     curves = {}
     for label in range(probability.shape[1]):
         is_it = codes == label
         if min(is_it.sum(), (~is_it).sum()) >= LEAST:
             curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-            curves[label] = curve.fit(probability[:, label], is_it, weights)
+            curves[label] = curve.fit(probability[:, label], is_it, 1 / sizes[place])
     return Calibration(curves)
 
 
@@ -63,18 +67,22 @@ def choose(held: Sequence[Held]) -> Calibration:
 
     Each group is left out in turn; calibration error and log loss must both fall in the mean.
     """
-    held = [part for part in held if (part.codes >= 0).any()]
-    if len(held) < 2:
+    held = [part.known() for part in held if (part.codes >= 0).any()]
+    groups = sorted({part.group for part in held})
+    if len(groups) < 2:
         return Calibration()
     before, after = [], []
-    for place, left in enumerate(map(Held.known, held)):
-        curves = fit([part for other, part in enumerate(held) if other != place])
-        for results, probability in (
-            (before, left.probability), (after, curves.apply(left.probability)),
-        ):  # fmt: skip
-            results.append([error(probability, left.codes), log_loss(probability, left.codes)])
+    for group in groups:
+        curves = fit([part for part in held if part.group != group])
+        for left in (part for part in held if part.group == group):
+            before.append(_faults(left.probability, left.codes))
+            after.append(_faults(curves.apply(left.probability), left.codes))
     helps = (np.mean(after, axis=0) < np.mean(before, axis=0)).all()
     return fit(held) if helps else Calibration()
+
+
+def _faults(probability: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+    return error(probability, codes), log_loss(probability, codes)
 
 
 def log_loss(probability: np.ndarray, codes: np.ndarray) -> float:

@@ -96,6 +96,12 @@ def mapped(labels: np.ndarray, pairs: Mapping[str, str]) -> np.ndarray:
     return np.array([pairs.get(label, label) for label in labels], dtype=object)
 
 
+def codes(labels: np.ndarray, kinds: list[str]) -> np.ndarray:
+    """The place of each label in `kinds`, −1 for None and for one that is not there (n)."""
+    place = {kind: i for i, kind in enumerate(kinds)}
+    return np.array([place.get(label, -1) for label in labels], dtype=np.int64)
+
+
 def coarse(
     probability: np.ndarray, labels: list[str], pairs: Mapping[str, str]
 ) -> tuple[np.ndarray, list[str]]:
