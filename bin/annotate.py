@@ -43,10 +43,13 @@ def main(run: Run, input, slice, reference, reference_labels, reference_of, mode
 
     words = vocabularies.read_pairs(label_map, "a label and the word for it") if label_map else {}
     coarse = vocabularies.read_pairs(hierarchy, "a fine label, its coarse one") if hierarchy else {}
+    for of_references, option in ((reference, "--reference"), (model, "--model")):
+        if reference_labels and not of_references:
+            raise InputError("--reference-labels", f"there is no {option}", "give it, too")
     names, cells, given = _cells(input, slice, label_key, bool(reference_labels), words)
     atlases, fitted = _references(run, reference, reference_labels, model, cells, words)
     which = _reference_of(reference_of, list(atlases), cells)
-    carried = _carried(run, input, cells, given, atlases, fitted, which, seed)
+    carried = _carried(run, input, cells, given, atlases, fitted, which, bool(words), seed)
     kinds = list(carried)
     found = {kind: tables.of_all(one, names, unknown) for kind, one in carried.items()}
     first, table = carried[kinds[0]], found[kinds[0]]
@@ -122,9 +125,6 @@ def _references(run, paths, key, model, cells, words):
 
     if not key:
         return {}, None
-    for given, option in ((paths, "--reference"), (model, "--model")):
-        if not given:
-            raise InputError("--reference-labels", f"there is no {option}", "give it, too")
     fitted, atlases = mosaic.load(model), {}
     if fitted.loadings.shape[1] != cells.fp.shape[1]:
         fact = (
@@ -154,7 +154,7 @@ def _reference_of(given, names, cells) -> dict:
     return found
 
 
-def _carried(run, input, cells, given, atlases, model, which, seed) -> dict:
+def _carried(run, input, cells, given, atlases, model, which, mapped, seed) -> dict:
     """Labels carried over, for each vocabulary by its name, the one of most cells first."""
     from dataclasses import replace
 
@@ -165,7 +165,7 @@ def _carried(run, input, cells, given, atlases, model, which, seed) -> dict:
 
     labels = {s: set(given[rows]) - {None} for s, rows in cells.rows.items()}
     labels |= {f"reference {a}": set(atlas.codes) - {None} for a, atlas in atlases.items()}
-    groups = vocabularies.groups(labels)
+    groups = vocabularies.groups(labels, 0 if mapped else vocabularies.SAME)
     if not groups:
         remedy = "name the column that has them: --label-key, --reference-labels"
         raise InputError(input, "no cell of a slice or of a reference has a label", remedy)

@@ -20,17 +20,18 @@ LISTED = 0.05  # a share of cells below which a correspondence is not listed
 CLEAR = 0.5  # a share of cells from which on it is proposed
 
 
-def groups(labels: Mapping[str, set[str]]) -> list[list[str]]:
-    """Sources by vocabulary: those joined by chains of sources that share half of their labels.
+def groups(labels: Mapping[str, set[str]], same: float = SAME) -> list[list[str]]:
+    """Sources by vocabulary: those joined by chains of sources that share labels.
 
-    labels: the labels of each source; one without any is in none. Groups and names sorted.
+    labels: the labels of each source; one without any is in none. same: share of the fewer labels
+    of two that both have, from which on they are of one vocabulary (0: any one). Groups sorted.
     """
     names = sorted(name for name, known in labels.items() if known)
     group = {name: {name} for name in names}
     for i, first in enumerate(names):
         for second in names[:i]:
             common = len(labels[first] & labels[second])
-            if common >= SAME * min(len(labels[first]), len(labels[second])):
+            if common and common >= same * min(len(labels[first]), len(labels[second])):
                 joined = group[first] | group[second]
                 group |= dict.fromkeys(joined, joined)
     return sorted(sorted(members) for members in {id(g): g for g in group.values()}.values())
