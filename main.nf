@@ -5,9 +5,9 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
+include { annotates ; check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; finds_metagenes ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; distinct_references ; finds_metagenes ; former_slices ; numbered ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -17,6 +17,7 @@ include { FORMER_SLICE } from './modules/former_slice/main'
 include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
+include { ANNOTATE } from './modules/annotate/main'
 include { METAGENES } from './modules/metagenes/main'
 include { COMPLETE } from './modules/complete/main'
 include { COMPARE } from './subworkflows/compare/main'
@@ -54,8 +55,25 @@ workflow LLOKI {
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
     integrated = INTEGRATE.out.integrated
 
-    // Programs that the cells of all slices share.
+    // Labels of references and of labelled slices for every cell.
     found = channel.empty()
+    carried = []
+    annotation = channel.value([])
+    if (annotates()) {
+        by_reference = given().reference_labels
+        sources = distinct_references(references, channel.fromList(held_references()))
+        ANNOTATE(
+            integrated, by_reference ? by_sample(together) : channel.value([]), by_reference ? sources : channel.value([]),
+            by_reference ? LLOKI_FP.out.model : [], given().label_map ? file(given().label_map) : [],
+            given().label_hierarchy ? file(given().label_hierarchy) : [], by_reference ? numbered(references, sources) : channel.value([]),
+            settings('annotate', ['--label-key': labels.take(1)]),
+        )
+        annotation = ANNOTATE.out.annotation
+        found = found.mix(ANNOTATE.out.cells)
+        carried = [ANNOTATE.out]
+    }
+
+    // Programs that the cells of all slices share.
     programs = []
     fitted = metagene_model() ?: []
     metagenes = channel.value([])
@@ -75,7 +93,7 @@ workflow LLOKI {
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
-        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
+        distinct_references(references, channel.fromList(held_references())),
         metagenes.map { folder -> folder ?: fitted },
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
@@ -105,7 +123,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + programs + [
+    done = others + viewer + carried + programs + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -114,7 +132,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, annotation, metagenes,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -126,7 +144,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            annotate: carried, metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

@@ -121,7 +121,7 @@ def _references(run, paths, key, model, cells, words):
     from lloki.annotation.vocabularies import mapped
     from lloki.embedding import mosaic
     from lloki.slices import files
-    from lloki.slices.labels import known_labels
+    from lloki.slices.labels import reference_labels
 
     if not key:
         return {}, None
@@ -133,10 +133,7 @@ def _references(run, paths, key, model, cells, words):
         raise InputError(model, fact, "give the model that made the embedding")
     for number, path in enumerate(paths, 1):
         data = files.read_reference(path)
-        if key not in data.obs:
-            have = ", ".join(map(str, data.obs.columns)) or "none"
-            raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
-        labels = mapped(known_labels(data.obs[key], IGNORED), words)
+        labels = mapped(reference_labels(data, path, key), words)
         name = Path(path).stem if Path(path).stem not in atlases else f"{Path(path).stem} {number}"
         atlases[name] = Atlas(data.X, np.asarray(data.var_names), labels)
     return atlases, fitted

@@ -31,6 +31,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--transforms", help="Motions of the slices: aligned/transforms.csv.")
 @click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
+@click.option("--annotation", help="Tables of the labels carried over: the folder annotation.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
@@ -49,6 +50,7 @@ def main(
     transforms,
     landmarks,
     alignment_scores,
+    annotation,
     metagenes,
     versions,
     params,
@@ -61,7 +63,8 @@ def main(
     if not Path(config).is_file():
         raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
-    from lloki.report import figures, report
+    from lloki.report import annotation as labels
+    from lloki.report import figures, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
@@ -75,7 +78,7 @@ def main(
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
-        metagenes=_programs(metagenes),
+        annotation=_folder(annotation, labels), metagenes=_folder(metagenes, programs),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
@@ -179,16 +182,14 @@ def _table(path: str | None, *columns: str):
     return table
 
 
-def _programs(folder: str | None):
-    """The tables of the folder that metagenes.py wrote, by name."""
+def _folder(folder: str | None, section):
+    """The tables of a folder that a stage wrote, by name, as a section of the report wants them."""
     if folder is None:
         return None
-    from lloki.report import programs
-
-    paths = {name: Path(folder) / f"{name}.csv" for name in programs.TABLES}
+    paths = {name: Path(folder) / f"{name}.csv" for name in section.TABLES}
     return {
-        name: _table(str(path), *programs.TABLES[name]) for name, path in paths.items()
-        if path.is_file() or name in programs.NEEDED
+        name: _table(str(path), *section.TABLES[name]) for name, path in paths.items()
+        if path.is_file() or name in section.NEEDED
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ process REPORT {
     path transforms
     path landmarks
     path alignment_scores
+    path annotation
     path metagenes
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
@@ -33,6 +34,7 @@ process REPORT {
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
+        ${annotation ? "--annotation ${annotation}" : ''} \\
         ${metagenes ? "--metagenes ${metagenes}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\

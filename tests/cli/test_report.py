@@ -101,7 +101,7 @@ def test_a_page_with_everything(folder, tmp_path):
         "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions",
         "How to cite",
     ]  # fmt: skip
-    assert page.count("Not in this report") == 2  # metagenes, sparsity
+    assert page.count("Not in this report") == 3  # labels, metagenes, sparsity
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
         assert text in page, text
     assert page.count("data:image/png;base64,") == 6 + 2 + 2

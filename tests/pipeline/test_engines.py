@@ -25,6 +25,7 @@ STARTS = {
     "benchmark_alignment": "BENCHMARK_ALIGNMENT",
     "pretrain_scgpt": "PRETRAIN_SCGPT",
     "viewer_files": "VIEWER_FILES",
+    "annotate": "ANNOTATE",
     "metagenes": "METAGENES",
 }
 ALWAYS = """

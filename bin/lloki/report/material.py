@@ -36,6 +36,7 @@ class Material:
     transforms: pd.DataFrame | None = None
     landmarks: pd.DataFrame | None = None
     alignment_scores: pd.DataFrame | None = None
+    annotation: Mapping[str, pd.DataFrame] | None = None
     metagenes: Mapping[str, pd.DataFrame] | None = None
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lloki.integration.joined import BASELINE
 from lloki.report import (
+    annotation,
     figure_alignment,
     figure_scores,
     figure_stages,
@@ -55,7 +56,8 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, programs.metagenes, results.alignment, *run.SECTIONS, citations,
+            results.maps, annotation.labels, programs.metagenes, results.alignment, *run.SECTIONS,
+            citations,
         )
     ]  # fmt: skip
 
@@ -140,7 +142,7 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    drawn |= programs.pictures(material)
+    drawn |= annotation.pictures(material) | programs.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):

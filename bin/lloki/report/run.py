@@ -29,6 +29,7 @@ STAGES = {
     "align_pairs": "Pairs of slices aligned",
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
+    "annotate": "Labels carried over",
     "metagenes": "Metagenes",
     "complete": "Findings added to the integrated file",
     "join_shared": "Shared genes for other methods",
