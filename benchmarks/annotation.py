@@ -8,8 +8,8 @@ is once without labels. From the reference of most shared genes: annotate.py's w
 the principal components of the genes that slice and reference share; logistic regression on those
 genes, as CellTypist has it (log of counts to 10,000, scaled by the reference), plain and with
 labels weighing alike; scANVI on them (`--scvi`: an environment made of containers/scvi). From
-labelled slices: the same ways on the genes that all slices share. From both: annotate.py's way.
-Prints macro F1, accuracy and calibration error over types that the source has, for each slice; the
+labelled slices: annotate.py's way from all of them, the others from those that share most genes
+with the slice. From both: annotate.py's way. Prints macro F1, accuracy and calibration error over types that the source has, for each slice; the
 AUC of `unknown`, each type once hidden from the sources; risk by coverage. `--alone` hides each
 slice by itself, so that others of its technology keep their labels; `--words COLUMN` prints how
 often labels of two slices that were laid on one another are of one type of --label-key.
@@ -112,15 +112,19 @@ def shared_with_reference(data, i, atlas_codes):
 
 
 def shared_with_slices(data, i, codes):
-    """The same of all other slices with labels, on the genes of all slices."""
-    from lloki.integration import joined
+    """The same of the slices with labels that share most genes with it, on those genes."""
     from lloki.slices import genes
 
-    shared = joined.shared_genes([c.var_names for c in data.cells])
-    columns = [genes.shared(shared, c.var_names)[1] for c in data.cells]
-    from_ = [j for j, own in enumerate(codes) if (own >= 0).any()]
-    base = np.concatenate([logged(data.cells[j], columns[j]) for j in from_])
-    return logged(data.cells[i], columns[i]), base, np.concatenate([codes[j] for j in from_])
+    from_ = [j for j, own in enumerate(codes) if j != i and (own >= 0).any()]
+    shared = {j: genes.shared(data.cells[i].var_names, data.cells[j].var_names) for j in from_}
+    most = max(len(own) for own, _ in shared.values())
+    from_ = [j for j in from_ if len(shared[j][0]) == most]
+    keys = [set(shared[j][0]) for j in from_]
+    own = sorted(set.intersection(*keys))
+    columns = {j: dict(zip(*shared[j], strict=True)) for j in from_}
+    base = [logged(data.cells[j], [columns[j][k] for k in own]) for j in from_]
+    known = np.concatenate([codes[j] for j in from_])
+    return logged(data.cells[i], own), np.concatenate(base), known
 
 
 def components(query, base, codes, labels):
@@ -211,10 +215,9 @@ def ways(data, i, codes, atlas_codes, python=None):
     if any((own >= 0).any() for own in codes):
         genes = shared_with_slices(data, i, codes)
         found["slices", "LLOKI"] = ours(data, i, codes, None)
-        if genes[0].shape[1]:
-            found["slices", "PCA, near cells"] = components(*genes, labels)
-            found["slices", "logistic regression"] = regression(*genes, labels)
-            found["slices", "  labels alike"] = regression(*genes, labels, "balanced")
+        found["slices", "PCA, near cells"] = components(*genes, labels)
+        found["slices", "logistic regression"] = regression(*genes, labels)
+        found["slices", "  labels alike"] = regression(*genes, labels, "balanced")
         found["both", "LLOKI"] = ours(data, i, codes, atlas_codes)
     return found
 

@@ -160,6 +160,7 @@ class Labelling:
         by_reference = not against
         if by_reference and self._atlas(sample) is not None:
             foreign, against = self._against_reference(sample, said)
+            label = np.zeros_like(label)
         p = np.full(len(label), np.nan)
         if against:
             p = transfer_unknown.p_values(foreign, label, against)
@@ -215,7 +216,7 @@ class Labelling:
     def _against_reference(self, sample: str, said: Said):
         """How foreign the cells are, and those of one half of the reference to the other.
 
-        As there is no slice to measure by, in units of the median of each.
+        As there is no slice to measure by, in units of the median of each, all labels together.
         """
         name = self._atlas(sample)
         codes, near = self.atlases[name].codes, self._near_of(sample)
@@ -230,7 +231,7 @@ class Labelling:
         share = transfer.together([votes], [1.0], own)
         scores = transfer_unknown.foreignness([votes], share, own, relative=True)
         known = codes[asked] >= 0
-        against = [(scores[known], share[known].argmax(axis=1))] if known.any() else []
+        against = [(scores[known], np.zeros(known.sum(), dtype=int))] if known.any() else []
         asked_votes = [self._ask_reference(sample, name)]
         foreign = transfer_unknown.foreignness(asked_votes, said.probability, near, relative=True)
         return foreign, against
