@@ -61,7 +61,7 @@ workflow LLOKI {
     annotation = channel.value([])
     if (annotates()) {
         by_reference = given().reference_labels
-        sources = distinct_references(references, channel.fromList(held_references()))
+        sources = distinct_references(references, channel.empty()) // those that a model holds have no labels
         ANNOTATE(
             integrated, by_reference ? by_sample(together) : channel.value([]), by_reference ? sources : channel.value([]),
             by_reference ? LLOKI_FP.out.model : [], given().label_map ? file(given().label_map) : [],

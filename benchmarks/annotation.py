@@ -9,10 +9,11 @@ the principal components of the genes that slice and reference share; logistic r
 genes, as CellTypist has it (log of counts to 10,000, scaled by the reference), plain and with
 labels weighing alike; scANVI on them (`--scvi`: an environment made of containers/scvi). From
 labelled slices: annotate.py's way from all of them, the others from those that share most genes
-with the slice. From both: annotate.py's way. Prints macro F1, accuracy and calibration error over types that the source has, for each slice; the
-AUC of `unknown`, each type once hidden from the sources; risk by coverage. `--alone` hides each
-slice by itself, so that others of its technology keep their labels; `--words COLUMN` prints how
-often labels of two slices that were laid on one another are of one type of --label-key.
+with the slice. From both: annotate.py's way. Prints macro F1, accuracy and calibration error over
+types that the source has, for each slice; risk by coverage; the AUC of `unknown`, each type once
+hidden from the sources. `--alone` hides each slice by itself, so that others of its technology keep
+their labels; `--words COLUMN` prints how often labels of two slices that were laid on one another
+are of one type of --label-key.
 """
 
 import subprocess

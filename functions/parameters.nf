@@ -82,7 +82,7 @@ def parameter_faults(Map values) {
         def other = values.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
         faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
     }
-    if (values.reference_labels && !faults && embedder() == 'scgpt') {
+    if (values.reference_labels && !model_faults(values) && embedder() == 'scgpt') {
         faults << '--reference_labels: the embedder scgpt places no reference; leave it out, or give --embedder mosaic'
     }
     return faults
