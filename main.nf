@@ -5,9 +5,9 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
+include { annotates ; check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; finds_metagenes ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; distinct_references ; finds_metagenes ; former_slices ; numbered ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -17,6 +17,7 @@ include { FORMER_SLICE } from './modules/former_slice/main'
 include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
+include { ANNOTATE } from './modules/annotate/main'
 include { METAGENES } from './modules/metagenes/main'
 include { CLUSTER } from './modules/cluster/main'
 include { DOMAINS } from './modules/domains/main'
@@ -56,8 +57,8 @@ workflow LLOKI {
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
     integrated = INTEGRATE.out.integrated
 
-    // Programs that the cells of all slices share.
     found = channel.empty()
+    // Programs that the cells of all slices share.
     programs = []
     fitted = metagene_model() ?: []
     metagenes = channel.value([])
@@ -70,18 +71,31 @@ workflow LLOKI {
         programs = [METAGENES.out]
     }
 
-    // Kinds of cells and the genes that mark them; domains of the tissue.
+    // What the cells are: labels of references and labelled slices for all, kinds and their genes, domains of the tissue.
+    carried = []
+    if (annotates()) {
+        by_reference = given().reference_labels
+        sources = distinct_references(references, channel.empty()) // those that a model holds have no labels
+        ANNOTATE(
+            integrated, by_reference ? by_sample(together) : channel.value([]), by_reference ? sources : channel.value([]),
+            by_reference ? LLOKI_FP.out.model : [], given().label_map ? file(given().label_map) : [],
+            given().label_hierarchy ? file(given().label_hierarchy) : [], by_reference ? numbered(references, sources) : channel.value([]),
+            settings('annotate', ['--label-key': labels.take(1)]),
+        )
+        carried << ANNOTATE.out
+    }
+    named = carried ? ANNOTATE.out.cells : channel.value([])
     kinds = []
     if (given().cluster) {
-        CLUSTER(integrated, by_sample(together), [], settings('cluster', ['--label-key': labels.take(1)]))
+        CLUSTER(integrated, by_sample(together), named, settings('cluster', ['--label-key': labels.take(1)]))
         kinds << CLUSTER.out
     }
     domains = []
     if (given().domains) {
-        DOMAINS(integrated, [], settings('domains', ['--label-key': labels.take(1)]))
+        DOMAINS(integrated, named, settings('domains', ['--label-key': labels.take(1)]))
         domains << DOMAINS.out
     }
-    annotation = kinds + domains
+    annotation = carried + kinds + domains
     tables = annotation.inject(channel.empty()) { all, one -> all.mix(one.tables) }.flatten()
     found = annotation.inject(found) { all, one -> all.mix(one.cells) }
 
@@ -92,7 +106,7 @@ workflow LLOKI {
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
-        references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
+        distinct_references(references, channel.fromList(held_references())),
         metagenes.map { folder -> folder ?: fitted },
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
@@ -143,7 +157,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            metagenes: programs, cluster: kinds, domains: domains, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            annotate: carried, metagenes: programs, cluster: kinds, domains: domains, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

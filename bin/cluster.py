@@ -129,7 +129,7 @@ def _labels(path, key, head, order):
         if column not in obs or not obs.index.equals(head.obs_names):
             fact = f"it has no obs[{column!r}] of the cells of the integrated file"
             raise InputError(path, fact, "give what annotate.py wrote of these cells")
-    return None if column is None else known_labels(obs[column].iloc[order], ("Other",))
+    return None if column is None else known_labels(obs[column].iloc[order], ("Other", "unknown"))
 
 
 def _resolutions(run, values, samples, coarse, fine, seed):

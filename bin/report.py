@@ -32,7 +32,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
-@click.option("--annotation", help="Tables of clusters and domains: a folder.")
+@click.option("--annotation", help="Tables of labels, clusters and domains: a folder.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -63,11 +63,12 @@ def main(
     if not Path(config).is_file():
         raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
-    from lloki.report import clusters as kinds
-    from lloki.report import domains, figures, programs, report
+    from lloki.report import annotation as labels
+    from lloki.report import clusters, domains, figures, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
+    found = labels.TABLES | clusters.TABLES | domains.TABLES
     if history and Path(history).is_dir():
         history = str(Path(history) / "history.csv")
     data = parts.read_without_expression(integrated, lambda key: key in DRAWN or _is_umap(key))
@@ -79,7 +80,7 @@ def main(
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
         metagenes=_tables(metagenes, programs.TABLES, programs.NEEDED),
-        annotation=_tables(annotation, kinds.TABLES | domains.TABLES, ()) or {},
+        annotation=_tables(annotation, found, ()) or {},
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),

@@ -82,6 +82,9 @@ def parameter_faults(Map values) {
         def other = values.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
         faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
     }
+    if (values.reference_labels && !model_faults(values) && embedder() == 'scgpt') {
+        faults << '--reference_labels: the embedder scgpt places no reference; leave it out, or give --embedder mosaic'
+    }
     return faults
 }
 
@@ -114,6 +117,11 @@ def held_references() {
 def metagene_model() {
     def held = model_folder()?.resolve('metagenes.npz')
     return given().metagene_model ? file(given().metagene_model) : held?.exists() ? held : null
+}
+
+/** Whether there are labels to carry over, and they are wanted. */
+def annotates() {
+    return given().annotate && (given().cell_type_key || given().reference_labels)
 }
 
 /** Parameters on which a slice's place in the embedding depends, as they hold: those of a model hold for mapped slices, too. */

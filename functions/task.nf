@@ -52,6 +52,22 @@ def by_sample(slices) {
         .map { rows -> rows.collect { row -> row[1] } }
 }
 
+/** The references of a channel of [meta, reference], and those of a channel that a model holds, each once and sorted. */
+def distinct_references(references, held) {
+    return references.map { _meta, reference -> reference }.mix(held).unique().toSortedList()
+}
+
+/** SAMPLE=N for each of [meta, reference]: which of the distinct references, from 1 on, a slice has. */
+def numbered(references, distinct) {
+    return references
+        .map { meta, reference -> [meta.id, reference] }
+        .toSortedList { one, other -> one[0] <=> other[0] }
+        .map { pairs -> [pairs] }
+        .combine(distinct.map { all -> [all] })
+        .map { pairs, all -> pairs.collect { id, reference -> "${id}=${all.indexOf(reference) + 1}".toString() } }
+        .first()
+}
+
 /** Of [meta, file], those of slices that the samplesheet does not leave out of the training. */
 def trained_on(slices) {
     return slices.filter { meta, _file -> meta.train != 'false' }

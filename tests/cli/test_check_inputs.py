@@ -98,6 +98,21 @@ def test_a_reference_that_cannot_be_used_is_a_fault(records):
     assert result.exit_code == 2 and "reference: " in result.stderr
 
 
+@pytest.mark.parametrize(("column", "said"), [
+    ("cell_type_coarse", None), ("nope", "obs has no column 'nope'"),
+])  # fmt: skip
+def test_labels_that_a_reference_has_to_have(records, column, said):
+    result = run(
+        check_reference.main, "--input", DEMO / "reference.h5ad", "--sample", "good", "--labels",
+        column, "--output", records / "good.reference.json", "--record-fault",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    record = json.loads((records / "good.reference.json").read_text())
+    assert ("fault" in record) == (said is not None)
+    result = check(records, ["good"])
+    assert said in result.stderr if said else record["labels"]["Astrocyte"] > 10
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"stage": "align"}'])
 def test_what_is_no_record_is_refused(records, content):
     (records / "other.slice.json").write_text(content)

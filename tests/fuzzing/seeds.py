@@ -123,6 +123,10 @@ COMMANDS = (
             "--resolution 0.5 --resolution-fine 1", "clusters",
             "integrated.h5ad a.slice.h5ad b.slice.h5ad"),
     command("domains --input @integrated.h5ad --number 3", "domains", "integrated.h5ad"),
+    command("annotate --input @integrated.h5ad --label-key cell_type --reference @reference.h5ad "
+            "--reference-labels cell_type --model @mosaic --slice @a.slice.h5ad --slice "
+            "@b.slice.h5ad --label-map @words.csv --hierarchy @coarse.csv", "annotation",
+            "integrated.h5ad reference.h5ad words.csv coarse.csv mosaic/config.json"),
     command("complete --input @integrated.h5ad --cells @metagenes.cells.h5ad", "complete.h5ad",
             "metagenes.cells.h5ad integrated.h5ad"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),
@@ -186,6 +190,8 @@ def make(folder: Path, forms_alone: bool = False) -> None:
     genes = sorted({g.upper() for s in "ab" for g in ad.read_h5ad(folder / f"{s}.h5ad").var_names})
     write_checkpoint(folder / "checkpoint", genes, d=16)
     write_checkpoint(folder / "safe", genes, d=16, safetensors=True)
+    (folder / "words.csv").write_text("label,to\n0_Oligo,Oligo\nOligodendrocyte MF,Oligo\n")
+    (folder / "coarse.csv").write_text("fine,coarse\nOligo,Glia\n4_Astro,Glia\n")
     (folder / "sets.gmt").write_text("some\tof the panel\t" + "\t".join(genes[:12]) + "\n")
     _stage("metagenes", folder, "metagenes", input="@integrated.h5ad", k=3, iterations=3,
            cells="@metagenes.cells.h5ad", slice=["@a.slice.h5ad", "@b.slice.h5ad"])  # fmt: skip

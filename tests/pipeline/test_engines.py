@@ -25,6 +25,7 @@ STARTS = {
     "benchmark_alignment": "BENCHMARK_ALIGNMENT",
     "pretrain_scgpt": "PRETRAIN_SCGPT",
     "viewer_files": "VIEWER_FILES",
+    "annotate": "ANNOTATE",
     "metagenes": "METAGENES",
     "cluster": "CLUSTER",
     "domains": "DOMAINS",
@@ -200,15 +201,17 @@ def test_all_faults_of_the_parameters_are_listed_with_what_is_right(parser, tmp_
         "-profile", "test", "--neighbours", 30, "--metric", "taxicab", "--n_pcs", 2.5, "--seed",
         "--umap", "maybe", "--report_title", "--max_cells", 99, "--pretrain_scgpt",
         "--scgpt_checkpoint", tmp_path, "--benchmark", "--baselines", "pca,harmonie",
+        "--reference_labels", "cell_type",
         cwd=tmp_path, engine=parser,
     )  # fmt: skip
     assert run.returncode != 0
     for words in (
-        "9 faults", "--neighbours: no such parameter; did you mean --neighbors?",
+        "10 faults", "--neighbours: no such parameter; did you mean --neighbors?",
         "--metric taxicab: not one of cosine, euclidean", "--n_pcs 2.5: not a whole number",
         "--seed true: it needs a value", "--umap maybe: not true or false",
         "--report_title true: it needs a value", "--max_cells 99: less than 100",
         "--pretrain_scgpt: given with --scgpt_checkpoint",
+        "--reference_labels: the embedder scgpt places no reference",
         "--baselines harmonie: no such method; there are pca", "did you mean harmony?",
     ):  # fmt: skip
         assert words in run.stdout, run.stdout

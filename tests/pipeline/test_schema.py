@@ -22,8 +22,8 @@ prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
-metagenes cluster domains complete join_shared baseline export_embedding benchmark viewer_files
-report
+annotate metagenes cluster domains complete join_shared baseline export_embedding benchmark
+viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -46,6 +46,7 @@ GIVEN = {
     "align_pairs": "plan task",
     "align": "pairs",
     "integrate": "slice",
+    "annotate": "slice reference reference_of model label_key label_map hierarchy found_file",
     "metagenes": "slice label_key found gene_sets model",
     "cluster": "slice label_key found labels",
     "domains": "label_key found labels",

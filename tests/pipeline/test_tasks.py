@@ -105,7 +105,7 @@ def test_of_an_instruments_folder_the_few_files_that_are_read_are_staged(stubbed
 def test_processes_run_in_their_images_and_gpus_go_to_those_that_use_them(stubbed):
     scripts = task_files(stubbed[0], ".command.run")
     assert {"PREPARE_SLICE", "BUILD_GRAPH_IMPUTED", "TRAIN_CAE", "REPORT"} <= set(scripts)
-    assert {"METAGENES", "CLUSTER", "DOMAINS", "COMPLETE"} <= set(scripts)  # unasked
+    assert {"METAGENES", "ANNOTATE", "CLUSTER", "DOMAINS", "COMPLETE"} <= set(scripts)  # unasked
     for process, texts in scripts.items():
         image = "torch" if process in GPU else "core"
         image = "bench" if process in BENCH else image

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lloki.integration.joined import BASELINE
 from lloki.report import (
+    annotation,
     clusters,
     domains,
     figure_alignment,
@@ -61,8 +62,8 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, clusters.clusters, domains.domains, programs.metagenes, results.alignment,
-            *run.SECTIONS, citations,
+            results.maps, annotation.labels, clusters.clusters, domains.domains,
+            programs.metagenes, results.alignment, *run.SECTIONS, citations,
         )
     ]  # fmt: skip
 
@@ -149,7 +150,8 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    drawn |= clusters.pictures(material) | domains.pictures(material) | programs.pictures(material)
+    for section in (annotation, clusters, domains, programs):
+        drawn |= section.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):

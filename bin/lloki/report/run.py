@@ -29,6 +29,7 @@ STAGES = {
     "align_pairs": "Pairs of slices aligned",
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
+    "annotate": "Labels carried over",
     "metagenes": "Metagenes",
     "cluster": "Clusters and their markers",
     "domains": "Tissue domains",

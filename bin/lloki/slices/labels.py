@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
 import pandas as pd
+
+from lloki.support.errors import InputError
 
 UNLABELLED = {  # in small letters
     "", "nan", "na", "n/a", "<na>", "none", "null", "unknown", "unassigned", "not assigned",
@@ -26,6 +29,20 @@ def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray
     words = as_text(values).astype(str).str.strip().astype(object)
     known = values.notna() & ~words.str.casefold().isin(UNLABELLED) & ~words.isin(ignored)
     return words.where(known, None).to_numpy(object)
+
+
+def reference_labels(data: ad.AnnData, path: object, key: str) -> np.ndarray:
+    """The labels of a reference's cells (n, object, None: none); `Other` is none.
+
+    InputError where it has no such column, or no label in it.
+    """
+    if key not in data.obs:
+        have = ", ".join(map(str, data.obs.columns)) or "none"
+        raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
+    labels = known_labels(data.obs[key], ("Other",))
+    if not any(label is not None for label in labels):
+        raise InputError(path, f"obs[{key!r}] holds no label", "name a column of cell types")
+    return labels
 
 
 def unlabelled(values: pd.Series) -> dict[str, int]:

@@ -1,10 +1,12 @@
 """Which labels say what a cell is."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
 from lloki.slices import labels
+from lloki.support.errors import InputError
 
 NOBODY_KNOWS = ["", " ", "unknown", "Unknown", "Unassigned", "NA", "None", "N/A", "nan", "<NA>"]
 
@@ -16,6 +18,16 @@ def test_words_for_no_label_are_none(dtype):
     assert known == ["Neuron", "Glia", *[None] * (3 + len(NOBODY_KNOWS))]
     assert labels.known_labels(pd.Series([1, 2])).tolist() == ["1", "2"]
     assert labels.known_labels(pd.Series([np.nan, np.nan])).tolist() == [None, None]
+
+
+def test_a_reference_has_labels_or_is_refused():
+    obs = pd.DataFrame({"type": ["a", "Other", "NA"], "none": ["", "NA", "Other"]}, list("xyz"))
+    data = ad.AnnData(obs=obs)
+    assert labels.reference_labels(data, "f", "type").tolist() == ["a", None, None]
+    with pytest.raises(InputError, match="f: obs has no column 'nope'; it has: type, none"):
+        labels.reference_labels(data, "f", "nope")
+    with pytest.raises(InputError, match="holds no label"):
+        labels.reference_labels(data, "f", "none")
 
 
 @pytest.mark.parametrize("dtype", ["category", object])
