@@ -32,7 +32,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
-@click.option("--clusters", help="Tables of the clusters: the folder clusters.")
+@click.option("--annotation", help="Tables of clusters and domains: a folder.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -51,7 +51,7 @@ def main(
     landmarks,
     alignment_scores,
     metagenes,
-    clusters,
+    annotation,
     versions,
     params,
     label_key,
@@ -64,7 +64,7 @@ def main(
         raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
     from lloki.report import clusters as kinds
-    from lloki.report import figures, programs, report
+    from lloki.report import domains, figures, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
@@ -79,7 +79,7 @@ def main(
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
         metagenes=_tables(metagenes, programs.TABLES, programs.NEEDED),
-        cluster_tables=_tables(clusters, kinds.TABLES, kinds.TABLES),
+        annotation=_tables(annotation, kinds.TABLES | domains.TABLES, ()) or {},
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),

@@ -53,7 +53,7 @@ def place(String stage, slice, String name) {
     if (name.endsWith('.png') || name.endsWith('.pdf')) {
         return "figures/${name}"
     }
-    if (stage == 'cluster') {
+    if (stage in ['cluster', 'domains']) {
         return "annotation/${name}"
     }
     return name in ['coherence.csv', 'embeddings.h5ad'] || name.endsWith('.not_run.txt') ? "benchmark/${name}" : name

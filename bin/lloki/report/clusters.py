@@ -31,8 +31,8 @@ def clusters(material: Material) -> Section:
         "alone is flagged: as biology where its cells lie together in the tissue, as batch where "
         "they are strewn among others."
     )
-    found = material.cluster_tables
-    if found is None:
+    found = material.annotation
+    if not found.keys() >= TABLES.keys():
         content = absent("clusters", "They are found with --cluster.")
         return Section("clusters", "Clusters", description, content)
     content = _table(found["clusters"], found["markers"])
@@ -77,8 +77,8 @@ def _table(table: pd.DataFrame, markers: pd.DataFrame) -> str:
 
 def pictures(material: Material) -> dict[str, Figure]:
     """The pictures of the clusters that no other section has, by file name."""
-    found = material.cluster_tables
-    if found is None:
+    found = material.annotation
+    if not found.keys() >= TABLES.keys():
         return {}
     names = found["clusters"]["cluster"].astype(str).tolist()
     colours = material.clusters.colours if CLUSTER in material.data.obs else {}

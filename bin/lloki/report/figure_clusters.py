@@ -1,4 +1,4 @@
-"""The pictures of the clusters: their shares of each technology, and their markers by panel."""
+"""The pictures of clusters and domains: shares of technologies, markers by panel, neighbours."""
 
 from __future__ import annotations
 
@@ -68,4 +68,28 @@ def marker_dots(markers: pd.DataFrame, genes: Sequence[str], clusters: Sequence[
         axes.tick_params(length=0)
     blocks[-1].set_xticks(range(len(genes)), genes, rotation=90, size=6)
     drawn.colorbar(dots, ax=list(blocks), label="AUC", shrink=min(0.8, 2 / size[1]))
+    return drawn
+
+
+@rc_context(STYLE)
+def neighbour_map(table: pd.DataFrame) -> Figure:
+    """Labels by labels: how much more often they are neighbours than by chance, slices together.
+
+    table: columns sample, label, neighbour, log2, z; its rows of the sample `all`. Colour: log2 of
+    edges over those expected, cut at 2; a dot where |z| is above 3.
+    """
+    table = table[table["sample"] == "all"]
+    value, z = (table.pivot_table(c, "label", "neighbour", sort=False) for c in ("log2", "z"))
+    z = z.reindex_like(value)
+    side = 1.6 + 0.28 * len(value)
+    drawn = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = drawn.add_subplot()
+    image = axes.imshow(value, cmap="RdBu_r", vmin=-2, vmax=2)
+    row, column = np.nonzero(np.abs(z.to_numpy()) > 3)
+    axes.scatter(column, row, s=5, color="black")
+    names = [short(str(name), 22) for name in value.index]
+    axes.set_xticks(range(len(names)), names, rotation=90, size=7)
+    axes.set_yticks(range(len(names)), names, size=7)
+    axes.tick_params(length=0)
+    drawn.colorbar(image, label="log2 of edges over expected", shrink=0.7)
     return drawn

@@ -38,7 +38,7 @@ class Material:
     landmarks: pd.DataFrame | None = None
     alignment_scores: pd.DataFrame | None = None
     metagenes: Mapping[str, pd.DataFrame] | None = None
-    cluster_tables: Mapping[str, pd.DataFrame] | None = None
+    annotation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from lloki.integration.joined import BASELINE
 from lloki.report import (
     clusters,
+    domains,
     figure_alignment,
     figure_scores,
     figure_stages,
@@ -60,7 +61,7 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, clusters.clusters, programs.metagenes, results.alignment,
+            results.maps, clusters.clusters, domains.domains, programs.metagenes, results.alignment,
             *run.SECTIONS, citations,
         )
     ]  # fmt: skip
@@ -118,7 +119,7 @@ def citations(material: Material) -> Section:
     cited = list(CITATIONS)
     if str(material.data.uns.get("lloki", {}).get("embedder", "")).startswith("scgpt"):
         cited.insert(1, SCGPT)
-    if material.cluster_tables is not None:
+    if "clusters" in material.annotation:
         cited.append(LEIDEN)
     if material.metagenes is not None:
         cited.append(SPICEMIX)
@@ -148,7 +149,7 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    drawn |= clusters.pictures(material) | programs.pictures(material)
+    drawn |= clusters.pictures(material) | domains.pictures(material) | programs.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):

@@ -31,6 +31,7 @@ STAGES = {
     "integrate": "Slices joined, UMAPs",
     "metagenes": "Metagenes",
     "cluster": "Clusters and their markers",
+    "domains": "Tissue domains",
     "complete": "Findings added to the integrated file",
     "join_shared": "Shared genes for other methods",
     "baseline": "Other methods",

@@ -41,7 +41,7 @@ def material():
             columns=["cluster", "gene", "panel", "share", "auc"],
         ),
     }  # fmt: skip
-    return Material(records=[], data=ad.AnnData(obs=obs, obsm=obsm), cluster_tables=tables)
+    return Material(records=[], data=ad.AnnData(obs=obs, obsm=obsm), annotation=tables)
 
 
 def test_the_section_has_the_table_the_maps_and_the_pictures(material):
@@ -55,7 +55,7 @@ def test_the_section_has_the_table_the_maps_and_the_pictures(material):
 
 
 def test_a_gene_that_a_panel_lacks_is_a_gap_and_no_dot(material):
-    dots = material.cluster_tables["markers_by_panel"]
+    dots = material.annotation["markers_by_panel"]
     drawn = figure_clusters.marker_dots(dots, ["g1", "g3"], NAMES)
     first, second = (axes for axes in drawn.axes if axes.get_title(loc="left") in ("P", "Q"))
     assert len(first.collections[0].get_offsets()) == 6 and not first.patches
@@ -65,7 +65,7 @@ def test_a_gene_that_a_panel_lacks_is_a_gap_and_no_dot(material):
 
 
 def test_bars_of_a_technology_add_up(material):
-    (axes,) = figure_clusters.shares(material.cluster_tables["sizes"], {"C1": "#ff0000"}).axes
+    (axes,) = figure_clusters.shares(material.annotation["sizes"], {"C1": "#ff0000"}).axes
     for row in (0, 1):
         own = [bar for bar in axes.patches if abs(bar.get_y() + 0.375 - row) < 1e-6]
         assert sum(bar.get_width() for bar in own) == pytest.approx(1) and len(own) == 3
@@ -75,7 +75,7 @@ def test_without_clusters_or_markers_it_says_so(material):
     bare = Material(records=[], data=material.data)
     assert "--cluster" in clusters.clusters(bare).content and not clusters.pictures(bare)
     for name in ("markers", "markers_by_panel"):
-        material.cluster_tables[name] = material.cluster_tables[name][:0]
+        material.annotation[name] = material.annotation[name][:0]
     del material.data.obs["lloki_cluster"]
     assert set(clusters.pictures(material)) == {"clusters_shares"}
     assert "C2" in clusters.clusters(material).content
