@@ -18,6 +18,7 @@ include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { METAGENES } from './modules/metagenes/main'
+include { COMPLETE } from './modules/complete/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
 include { VIEWER_FILES } from './modules/viewer_files/main'
@@ -51,19 +52,24 @@ workflow LLOKI {
     together = slices.mix(FORMER_SLICE.out.slice)
     ALIGNMENT(lloki)
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
-    joined = INTEGRATE.out.integrated
+    integrated = INTEGRATE.out.integrated
 
     // Programs that the cells of all slices share.
+    found = channel.empty()
     programs = []
     metagenes = channel.value([])
     if (given().metagenes) {
         sets = given().metagene_gene_sets ? file(given().metagene_gene_sets) : []
         fitted = metagene_model() ?: []
-        METAGENES(joined, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
-        joined = METAGENES.out.integrated
+        METAGENES(integrated, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
         metagenes = METAGENES.out.metagenes
+        found = found.mix(METAGENES.out.cells)
         programs = [METAGENES.out]
     }
+
+    // The integrated file, with all that was found of its cells.
+    COMPLETE(integrated, by_name(found), settings('complete'))
+    joined = COMPLETE.out.integrated
 
     // All that later slices need to be mapped into this embedding.
     GATHER_MODEL(
@@ -78,7 +84,7 @@ workflow LLOKI {
     embedded = [fp: fp.mix(FORMER_SLICE.out.lloki), slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
     COMPARE(methods, together, embedded)
     BENCHMARK(
-        INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
+        integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
         settings('benchmark', ['--label-key': labels.take(1), '--expected': methods*.method]),
     )
 
@@ -93,14 +99,14 @@ workflow LLOKI {
     // The same cells for the instruments' own viewers.
     viewer = []
     if (given().viewer_files) {
-        VIEWER_FILES(INTEGRATE.out.integrated, settings('viewer_files', ['--label-key': labels]))
+        VIEWER_FILES(joined, settings('viewer_files', ['--label-key': labels]))
         viewer = [VIEWER_FILES.out]
     }
 
     // What was done, in figures.
     done = others + viewer + programs + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
-        INTEGRATE.out, COMPARE.out, BENCHMARK.out,
+        INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
@@ -118,7 +124,7 @@ workflow LLOKI {
         published(
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
-            integrate: programs ? [INTEGRATE.out.table, INTEGRATE.out.zarr, INTEGRATE.out.json] : INTEGRATE.out,
+            integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
             metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Join all slices and their embeddings in one file, with the baseline on shared genes."""
 
-from pathlib import Path
-
 import click
 
 from lloki.support.cli import Run, command, seed_option, slices_option
@@ -28,15 +26,15 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
     default=50_000,
     help="Fit UMAPs to so many cells at most, drawn so that rare groups stay; place the others.",
 )
-@click.option("--zarr", is_flag=True, help="A SpatialData store, too, beside the output: .zarr.")
-def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, zarr) -> None:
+def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells) -> None:
     """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
     import pandas as pd
 
     from lloki.integration import joined
     from lloki.propagation import graph
-    from lloki.slices import files, parts, samples, stores
+    from lloki.report import figures
+    from lloki.slices import parts, samples
 
     embedded = samples.by_sample(input, _embedded)
     expressed = samples.expression_of(slice, embedded, _expressed)
@@ -57,37 +55,31 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, zarr) ->
     notes = {"n_pcs": n_pcs, "seed": seed}
     if umap and umap_cells < len(obs):
         notes["umap_cells"] = umap_cells
-    with run.output(output) as temporary:
-        with parts.JoinedFile(temporary, len(obs)) as file:
-            _join_arrays(run, file, embedded)
-            for part in expressed.values():
-                part.X = parts.read_matrix(part.uns["path"], part.shape)
-                file.extend(joined.shared_expression([part], genes))
-                part.X = None
-            if len(genes):
-                shape = len(obs), len(genes)
-                file.fill(
-                    joined.BASELINE, graph.stored_components(file.expression, shape, n_pcs, seed)
-                )
-            pictured = [k for k in ("X_lloki", "X_lloki_fp", joined.BASELINE) if k in file]
-            for key in pictured if umap else []:
-                where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
-                file.fill(joined.umap_key(key), where)
-            file.finish(obs, genes, {
-                "lloki": {
-                    "embedder": embedder,
-                    "embedder_model": embedder_model,
-                    "shared_genes": [str(gene) for gene in genes],
-                    "samples": {s: dict(p.uns.get("lloki", {})) for s, p in embedded.items()},
-                    "integrate": notes,
-                },
-                **_colours(obs),
-            })  # fmt: skip
-            embeddings = {key: file.rows(key).shape[1] for key in pictured}
-            aligned = "spatial_aligned" in file
-        if zarr:
-            with run.output(Path(output).with_suffix(".zarr")) as store:
-                stores.write_spatialdata(files.read_h5ad(temporary), store)
+    with run.output(output) as temporary, parts.JoinedFile(temporary, len(obs)) as file:
+        _join_arrays(run, file, embedded)
+        for part in expressed.values():
+            part.X = parts.read_matrix(part.uns["path"], part.shape)
+            file.extend(joined.shared_expression([part], genes))
+            part.X = None
+        if len(genes):
+            shape = len(obs), len(genes)
+            file.fill(joined.BASELINE, graph.stored_components(file.expression, shape, n_pcs, seed))
+        pictured = [k for k in ("X_lloki", "X_lloki_fp", joined.BASELINE) if k in file]
+        for key in pictured if umap else []:
+            where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
+            file.fill(joined.umap_key(key), where)
+        file.finish(obs, genes, {
+            "lloki": {
+                "embedder": embedder,
+                "embedder_model": embedder_model,
+                "shared_genes": [str(gene) for gene in genes],
+                "samples": {s: dict(p.uns.get("lloki", {})) for s, p in embedded.items()},
+                "integrate": notes,
+            },
+            **figures.colours_of_all(obs),
+        })  # fmt: skip
+        embeddings = {key: file.rows(key).shape[1] for key in pictured}
+        aligned = "spatial_aligned" in file
     technology = obs.get("technology")
     run.report(
         samples=list(embedded),
@@ -153,14 +145,6 @@ def _join_arrays(run: Run, file, embedded: dict) -> None:
             file.add(key, 0, joined.join_coordinates(list(places.values())))
         elif places:
             run.warn(f"{key} is left out: {', '.join(lacking)} has none")
-
-
-def _colours(obs) -> dict[str, list[str]]:
-    """The report's colours of each category, where scanpy looks for them."""
-    from lloki.report import figures
-
-    named = obs.select_dtypes("category").columns.difference(["cell_id"])
-    return {f"{name}_colors": figures.category_colours(obs[name]) for name in named}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ KEY, SPACE = "X_metagenes", "X_lloki"
 @click.option("--input", required=True, help="The integrated file: integrated.h5ad.")
 @slices_option
 @click.option("--output", required=True, help="The folder to write: metagenes.")
-@click.option("--joined", help="Also a copy of the input with the mixtures in it: a file to write.")
+@click.option("--cells", "found", help="Also the cells' mixtures: metagenes.cells.h5ad.")
 @click.option("--label-key", help="Column of obs with cell types, to name the metagenes by.")
 @click.option("--k", type=click.IntRange(1, 200), default=15, help="Metagenes.")
 @click.option(
@@ -58,13 +58,13 @@ KEY, SPACE = "X_metagenes", "X_lloki"
 )
 @click.option("--model", help="model.npz of an earlier run: laid on these cells, not fitted.")
 @seed_option
-def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, gene_sets, routes,
+def main(run: Run, input, slice, output, found, label_key, k, graph, markers, gene_sets, routes,
          model, repeats, seed, **options) -> None:  # fmt: skip
     """Fit metagenes of all slices together, and say what they are: types, genes, places."""
     import numpy as np
 
     from lloki.programs import enrichment, fitting, summary
-    from lloki.slices import genes, parts
+    from lloki.slices import findings, genes, parts
 
     sets = genes.read_sets(gene_sets) if gene_sets else {}
     head, shapes = parts.read_head(input)
@@ -100,8 +100,8 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     if given is None:
         cells, fit, floors, stable = _fit(run, values, graphs, starts, k, repeats, seed, options)
         z = _split(fit.proportions, starts, samples)
-        tables = [enrichment.type_auc(z[s], labels[s]) for s in samples]
-        worst = enrichment.worst_auc([table for table in tables if len(table)])
+        by_slice = [enrichment.type_auc(z[s], labels[s]) for s in samples]
+        worst = enrichment.worst_auc([table for table in by_slice if len(table)])
         ranked, types = enrichment.order_and_names(worst, fit.proportions)
         names = [f"M{i + 1}" for i in range(k)]
         fit, stable = summary.reordered(fit, ranked), stable[:, ranked]
@@ -111,25 +111,25 @@ def main(run: Run, input, slice, output, joined, label_key, k, graph, markers, g
     z = _split(fit.proportions, starts, samples)
     for warning in summary.warnings(fit, names):
         run.warn(warning)
-    found = _tables(run, z, graphs, labels, expressed, names, markers.split(","), sets)
-    found["programs"] = summary.programs(
-        names, types, fit.proportions, stable, found["moran"], found["genes"]
+    tables = _tables(run, z, graphs, labels, expressed, names, markers.split(","), sets)
+    tables["programs"] = summary.programs(
+        names, types, fit.proportions, stable, tables["moran"], tables["genes"]
     )
-    found |= _fit_tables(fit, names)
+    tables |= _fit_tables(fit, names)
     if routes:
-        found |= _routes(run, z, graphs, labels, expressed, k, seed, options)
-    _write(run, output, found, fit, floors, names, types)
-    if joined:
+        tables |= _routes(run, z, graphs, labels, expressed, k, seed, options)
+    _write(run, output, tables, fit, floors, names, types)
+    if found:
         back = np.empty_like(fit.proportions)
         back[order] = fit.proportions
-        with run.output(joined) as temporary:
-            parts.copy_with(input, temporary, KEY, back)
+        with run.output(found) as temporary:
+            findings.write(temporary, head.obs_names, obsm={KEY: back})
     run.report(
         samples=samples, cells=head.n_obs, metagenes=len(names), fitted=given is None,
         explained_variance=fitting.explained(cells, fit), noise=fit.noise,
         affinity=[fit.affinity.min(), fit.affinity.max()],
         named={n: t for n, t in zip(names, types, strict=True) if t},
-        lamps=dict(zip(names, found["programs"]["lamp"], strict=True)),
+        lamps=dict(zip(names, tables["programs"]["lamp"], strict=True)),
     )  # fmt: skip
 
 

@@ -13,7 +13,6 @@ process INTEGRATE {
     output:
     path 'integrated.h5ad', emit: integrated
     path 'embedding.csv', emit: table
-    path 'integrated.zarr', emit: zarr, optional: true
     path 'integrated.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -30,9 +29,6 @@ process INTEGRATE {
     """
     : ${settings.options} ${task.ext.args ?: ''}
     touch integrated.h5ad integrated.json embedding.csv
-    if [[ ' ${settings.options} ' == *' --zarr '* ]]; then
-        mkdir integrated.zarr
-    fi
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -6,15 +6,15 @@ process METAGENES {
     memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
-    path integrated, stageAs: 'joined/*'
+    path integrated
     path slices
     path gene_sets
     path model
     val settings
 
     output:
-    path 'integrated.h5ad', emit: integrated
     path 'metagenes', emit: metagenes
+    path 'metagenes.cells.h5ad', emit: cells
     path 'metagenes.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -23,7 +23,7 @@ process METAGENES {
     ${prologue(task.cpus, settings)}
     metagenes.py --input ${integrated} ${repeated('--slice', slices)} \\
         ${gene_sets ? "--gene-sets ${gene_sets}" : ''} ${model ? "--model ${model}" : ''} \\
-        --output metagenes --joined integrated.h5ad ${settings.options} ${task.ext.args ?: ''}
+        --output metagenes --cells metagenes.cells.h5ad ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" metagenes.json > versions.yml
     """
 
@@ -31,7 +31,7 @@ process METAGENES {
     """
     : ${settings.options} ${task.ext.args ?: ''}
     mkdir metagenes
-    touch integrated.h5ad metagenes.json
+    touch metagenes.cells.h5ad metagenes.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from demo_slices import demo_slice
 
 import integrate
-from lloki.slices import files, stores
+from lloki.slices import files
 
 SLICES = {"osm": "osmFISH", "star": "STARmap", "xen": "Xenium"}
 
@@ -154,15 +154,6 @@ def test_slices_that_share_no_gene_have_no_baseline(prepared, tmp_path):
     data = ad.read_h5ad(tmp_path / "i.h5ad")
     assert "X_pca_shared" not in data.obsm
     assert data.n_obs == 450
-
-
-def test_a_store_of_spatialdata_beside_the_file(prepared, tmp_path):
-    done = run(prepared, tmp_path / "i.h5ad", "--no-umap", "--zarr")
-    assert done.exit_code == 0, done.output
-    data, stored = ad.read_h5ad(tmp_path / "i.h5ad"), stores.read(tmp_path / "i.zarr").data
-    assert stored.obs_names.tolist() == data.obs_names.tolist()
-    assert set(stored.obsm) == set(data.obsm)
-    assert set(stored.obs["spatialdata_element"]) == set(SLICES)
 
 
 def test_flat_and_deep_slices_together(prepared, tmp_path):

@@ -60,8 +60,8 @@ def done(run_before, tmp_path_factory):
         "neurons\t\tGad1\tGad2\tSlc17a7\tSst\tPvalb\tVip\tSlc32a1\n"
     )
     made = call(
-        run_before, folder / "metagenes", *SMALL, "--label-key", "cell_type_coarse", "--joined",
-        folder / "joined.h5ad", "--gene-sets", folder / "sets.gmt", "--routes", "--markers",
+        run_before, folder / "metagenes", *SMALL, "--label-key", "cell_type_coarse", "--cells",
+        folder / "found.h5ad", "--gene-sets", folder / "sets.gmt", "--routes", "--markers",
         "Plp1,Cldn5",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
@@ -74,18 +74,18 @@ def test_every_table_is_there_and_fits_the_mixtures(done, run_before):
         "programs metagenes affinity objective enrichment moran markers genes gene_sets routes "
         "routes_moran mapping".split()
     )
-    whole = ad.read_h5ad(done / "joined.h5ad")
+    whole = ad.read_h5ad(done / "found.h5ad")
     before = ad.read_h5ad(run_before / "integrated.h5ad")
     z = whole.obsm["X_metagenes"]
     assert z.shape == (1200, 5) and z.dtype == np.float32
     np.testing.assert_allclose(z.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(whole.obsm["X_lloki"], before.obsm["X_lloki"])
+    assert set(whole.obsm) == {"X_metagenes"} and whole.X is None
     assert whole.obs_names.equals(before.obs_names)
     programs = found["programs"]
     np.testing.assert_allclose(programs["share"], z.mean(axis=0), atol=1e-5)
     affinity = found["affinity"].drop(columns="metagene").to_numpy()
     np.testing.assert_allclose(affinity, affinity.T)
-    own = (whole.obs["sample"] == "xenium") & (whole.obs["cell_type_coarse"] == "Astrocyte")
+    own = (before.obs["sample"] == "xenium") & (before.obs["cell_type_coarse"] == "Astrocyte")
     rows = found["enrichment"].query("sample == 'xenium' and type == 'Astrocyte'")
     assert (rows["cells"] == own.sum()).all()
     np.testing.assert_allclose(rows["share"], (z[own] > 1e-3).mean(axis=0), atol=1e-5)
@@ -132,11 +132,11 @@ def test_slices_in_any_order_and_one_seed_twice_give_the_same_bytes(done, run_be
 
 
 def test_a_model_is_laid_on_other_slices(done, run_before, tmp_path):
-    made = call(run_before, tmp_path / "laid", "--model", done / "metagenes/model.npz", "--joined",
-                tmp_path / "joined.h5ad", "--label-key", "cell_type_coarse")  # fmt: skip
+    made = call(run_before, tmp_path / "laid", "--model", done / "metagenes/model.npz", "--cells",
+                tmp_path / "found.h5ad", "--label-key", "cell_type_coarse")  # fmt: skip
     assert made.exit_code == 0, made.output
     first, again = (
-        ad.read_h5ad(folder / "joined.h5ad").obsm["X_metagenes"] for folder in (done, tmp_path)
+        ad.read_h5ad(folder / "found.h5ad").obsm["X_metagenes"] for folder in (done, tmp_path)
     )
     for k in range(5):
         assert pearsonr(first[:, k], again[:, k]).statistic > 0.98

@@ -119,6 +119,8 @@ COMMANDS = (
             "integrated.h5ad a.slice.h5ad b.slice.h5ad sets.gmt"),
     command("metagenes --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
             "--model @metagenes/model.npz", "laid", "metagenes/model.npz"),
+    command("complete --input @integrated.h5ad --cells @metagenes.cells.h5ad", "complete.h5ad",
+            "metagenes.cells.h5ad integrated.h5ad"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),
     command("report --integrated @integrated.h5ad --metrics @metrics.csv "
             "--history @cae/history.csv --transforms @aligned/transforms.csv "
@@ -182,7 +184,7 @@ def make(folder: Path, forms_alone: bool = False) -> None:
     write_checkpoint(folder / "safe", genes, d=16, safetensors=True)
     (folder / "sets.gmt").write_text("some\tof the panel\t" + "\t".join(genes[:12]) + "\n")
     _stage("metagenes", folder, "metagenes", input="@integrated.h5ad", k=3, iterations=3,
-           slice=["@a.slice.h5ad", "@b.slice.h5ad"])  # fmt: skip
+           cells="@metagenes.cells.h5ad", slice=["@a.slice.h5ad", "@b.slice.h5ad"])  # fmt: skip
     (folder / "metrics.csv").write_text(
         "embedding,metric,group,value\nX_lloki,iLISI,batch,0.31\nX_lloki_fp,iLISI,batch,0.02\n"
     )

@@ -22,7 +22,7 @@ prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
-metagenes join_shared baseline export_embedding benchmark viewer_files report
+metagenes complete join_shared baseline export_embedding benchmark viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -45,7 +45,8 @@ GIVEN = {
     "align_pairs": "plan task",
     "align": "pairs",
     "integrate": "slice",
-    "metagenes": "slice label_key joined gene_sets model",
+    "metagenes": "slice label_key found gene_sets model",
+    "complete": "cells",
     "join_shared": "",
     "baseline": "",
     "export_embedding": "key",

@@ -112,6 +112,12 @@ def category_colours(column: pd.Series) -> list[str]:
     return [by.colours.get(str(name).strip(), GREY) for name in column.cat.categories]
 
 
+def colours_of_all(obs: pd.DataFrame) -> dict[str, list[str]]:
+    """`category_colours` of each categorical column, by the name under which scanpy looks."""
+    named = obs.select_dtypes("category").columns.difference(["cell_id"])
+    return {f"{name}_colors": category_colours(obs[name]) for name in named}
+
+
 def point_size(cells: int, inches: float = 3.4) -> float:
     """Area of a point (square points) so that so many of them fill about a third of a panel."""
     return float(np.clip((72 * inches) ** 2 / max(cells, 1) * 0.35, 0.25, 12))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -103,16 +102,6 @@ def read_matrix_and_counts(
         fact = f"layers['counts'] has shape {counts.shape}, not {shape}"
         raise InputError(path, fact, "make the file again")
     return matrix, check_matrix(counts, path)
-
-
-def copy_with(source: str | Path, target: Path, key: str, values: np.ndarray) -> None:
-    """A copy of an AnnData file in which obsm[key] holds these values (n × d)."""
-    shutil.copyfile(source, target)
-    with h5py.File(target, "a") as file:
-        if f"obsm/{key}" in file:
-            del file[f"obsm/{key}"]
-        made = file.create_dataset(f"obsm/{key}", data=values, **LIGHT)
-        _encode(made, "array", "0.2.0")
 
 
 class JoinedFile:
