@@ -56,9 +56,7 @@ def fields(values: np.ndarray, places: np.ndarray, rngs: list) -> np.ndarray:
     focus cell nearest to there.
     """
     tree = cKDTree(places)
-    columns = [
-        values if rng is None else values[tree.query(moved(places, rng))[1]] for rng in rngs
-    ]
+    columns = [values if rng is None else values[tree.query(moved(places, rng))[1]] for rng in rngs]
     return np.column_stack(columns).astype(np.float32)
 
 

@@ -74,7 +74,8 @@ def focus_genes(
     marks = marks[beside[marks] < -FAR]
     leak = np.asarray(mine[:, marks].sum(axis=1)).ravel() / np.maximum(total, 1)
     levels = mine[:, kept].tocsr().astype(np.float32)
-    levels = (sp.diags(_scale(np.asarray(levels.sum(axis=1)).ravel())) @ levels).log1p()
+    base = levels[:, own[kept]] if guard and own.any() else levels
+    levels = (sp.diags(_scale(np.asarray(base.sum(axis=1)).ravel())) @ levels).log1p()
     return FocusGenes(keys[kept], levels.tocsr().astype(np.float32), own[kept], table, leak)
 
 

@@ -235,9 +235,7 @@ def _rng(seed: int, side: int, number: int) -> np.random.Generator | None:
     return np.random.default_rng([seed, side, number]) if number else None
 
 
-def gene_correlation(
-    sides: Sequence[Side], values: Sequence[np.ndarray], genes: int
-) -> np.ndarray:
+def gene_correlation(sides: Sequence[Side], values: Sequence[np.ndarray], genes: int) -> np.ndarray:
     """Correlation of each gene with the fields over the slices that measured it (genes × N)."""
     total, cells = np.zeros((genes, values[0].shape[1])), np.zeros((genes, 1))
     for side, own in zip(sides, values, strict=True):

@@ -1,0 +1,413 @@
+#!/usr/bin/env python3
+"""Find niche programs: genes of one kind of cell that go with how much of another is around it."""
+
+import click
+
+from lloki.support.cli import Run, command, seed_option, slices_option
+from lloki.support.errors import InputError
+
+SPACE, LABEL, SUBJECT = "X_lloki", "lloki_label", "subject"
+
+
+@command("niche_program")
+@click.option("--input", required=True, help="The integrated file: integrated.h5ad.")
+@slices_option
+@click.option("--output", required=True, help="The folder to write: niches.")
+@click.option("--found", help="Also the scores of the cells: niches.cells.h5ad.")
+@click.option(
+    "--cells", multiple=True,
+    help="What other stages found: STAGE.cells.h5ad, whose columns may be labels; repeatable.",
+)  # fmt: skip
+@click.option("--label-key", help=f"Column with kinds of cells; else {LABEL}, where there is one.")
+@click.option(
+    "--niche", "pairs", multiple=True,
+    help="FOCUS:NEIGHBOUR, two kinds of cells; the neighbour may be COLUMN=VALUE, such as a domain; "
+    "repeatable. all: every pair of kinds with enough cells.",
+)  # fmt: skip
+@click.option("--k", type=click.IntRange(1), default=100, help="Nearest cells that are around.")
+@click.option(
+    "--measure", type=click.Choice(["share", "distance"]), default="share",
+    help="Of the neighbours: their share of the nearest cells, or the distance to the nearest.",
+)  # fmt: skip
+@click.option(
+    "--resolution", type=click.FloatRange(0, min_open=True), default=1.0,
+    help="Of the clusters of the focus cells.",
+)  # fmt: skip
+@click.option("--cluster-key", help="Column with clusters of cells, instead of those made here.")
+@click.option("--clusters", default="", help="Clusters that are the group: A,B; else by the field.")
+@click.option(
+    "--min-share", type=click.FloatRange(0, 1), default=0.05,
+    help="Share of focus cells that express a gene.",
+)  # fmt: skip
+@click.option(
+    "--min-fc", "min_change", type=float, default=0.3,
+    help="Log fold change of a gene, focus cells against all others.",
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(1), default=50, help="Genes up, and down, at most.")
+@click.option("--nulls", type=click.IntRange(19), default=199, help="Fields moved at random.")
+@click.option("--blocks", "count", type=click.IntRange(2), default=5, help="Of a slice.")
+@click.option(
+    "--unguarded", is_flag=True,
+    help="Also genes that the neighbours have more of, whose transcripts may have leaked.",
+)  # fmt: skip
+@click.option("--model", help="The folder niches of an earlier run: its programs on these cells.")
+@seed_option
+def main(run: Run, input, slice, output, found, cells, label_key, pairs, k, measure, resolution,
+         cluster_key, clusters, min_share, min_change, top, nulls, count, unguarded, model,
+         seed) -> None:  # fmt: skip
+    """Programs of pairs of kinds of cells, cross-fitted, against fields moved over the slices."""
+    from lloki.programs import niche_summary, niches
+    from lloki.programs.niche_sides import sides_of
+    from lloki.slices import findings
+
+    if bool(pairs) == bool(model):
+        raise InputError("--niche", "it, or --model, is needed, not both", "give FOCUS:NEIGHBOUR")
+    head, obs = _read(input, cells)
+    key = _label_key(label_key, obs, input)
+    kinds = _known(obs, key)
+    fixed = _programs(model) if model else {}
+    screen = "all" in pairs
+    asked = list(fixed) or _pairs(pairs, kinds, obs["sample"], key)
+    _check(asked, obs, kinds, key, input)
+    atlas = _Atlas(input, slice, head, obs, kinds, cluster_key, resolution, seed)
+    choice = {"guard": not unguarded, "min_share": min_share, "min_change": min_change}
+    records, tables, left = [], {}, []
+    steps = -(-(nulls + 1) // niches.BATCH)
+    with run.progress(len(asked) * steps, "moved fields") as progress:
+        for focus in dict.fromkeys(f for f, _ in asked):
+            near = [kind for f, kind in asked if f == focus]
+            tissues, clustered, names = atlas.focus(focus, near)
+            for kind in near:
+                use, why = _fit_for(tissues, kind)
+                if not use:
+                    left.append({"focus": focus, "neighbour": kind, "why": why})
+                    if not screen:
+                        run.warn(f"{focus} near {kind}: no slice has enough cells; {_words(why)}")
+                    continue
+                program = fixed.get((focus, kind))
+                sides, genes, own = sides_of(
+                    use, clustered, kind, k=k, measure=measure, wanted=program and program[0],
+                    **choice,
+                )  # fmt: skip
+                if program:
+                    made = niches.laid_on(sides, genes, _up(genes, program), nulls=nulls, seed=seed)
+                else:
+                    made = niches.fit(
+                        sides, genes, nulls=nulls, count=count, top=top, seed=seed,
+                        chosen=_chosen(clusters, names), told=progress.update,
+                    )  # fmt: skip
+                record = niche_summary.figures(focus, kind, made, sides, own, use)
+                record |= {"left_out": why, "cluster_names": names, "measure": measure}
+                records.append(record)
+                tables[focus, kind] = _tables(made, sides, own, use, kind, atlas)
+    if not records:
+        raise InputError(input, "no pair has enough cells in any slice", "50 of both are needed")
+    niche_summary.corrected(records)
+    for record in records:
+        niche_summary.judge(record, screen)
+        if not screen:
+            run.warn(record["verdict"]) if not record["found"] else None
+    folders = _folders(records)
+    _write(run, output, records, tables, folders)
+    if found:
+        with run.output(found) as temporary:
+            findings.write(temporary, head.obs_names, obs=_columns(obs, folders, tables))
+    run.report(
+        label_key=key, screen=screen, left_out=left, programs=[r["verdict"] for r in records],
+        pairs=[{n: r[n] for n in ("focus", "neighbour", "cells", "r", "p", "q", "naive_r", "found",
+                                  "verdict")} for r in records],
+    )  # fmt: skip
+
+
+def _read(path, cells):
+    """The head of the integrated file, and its obs with the columns that stages found."""
+    from lloki.slices import findings, parts
+
+    head, shapes = parts.read_head(path)
+    for key in (SPACE, "spatial"):
+        if key not in shapes or len(shapes[key]) != 2 or shapes[key][0] != head.n_obs:
+            fact = f"obsm[{key!r}] is missing, or not of {head.n_obs} cells"
+            raise InputError(path, fact, "make it with integrate.py")
+    for key in ("sample", "technology"):
+        if key not in head.obs:
+            raise InputError(path, f"obs has no column {key!r}", "make it with integrate.py")
+    obs = head.obs.copy()
+    more = findings.read(cells, head.obs_names).obs
+    obs[list(more)] = more
+    return head, obs
+
+
+def _label_key(key, obs, path):
+    if key is None and LABEL not in obs:
+        raise InputError(path, f"no column of labels is named, and there is no {LABEL}",
+                         "give --label-key")  # fmt: skip
+    key = key or LABEL
+    _column(obs, key, path)
+    return key
+
+
+def _column(obs, key, path):
+    if key not in obs:
+        have = ", ".join(map(str, obs.columns)) or "none"
+        raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
+
+
+def _known(obs, key):
+    from lloki.slices.labels import known_labels
+
+    return known_labels(obs[key], ("Other",))
+
+
+def _pairs(given, kinds, samples, key):
+    """Pairs of FOCUS and NEIGHBOUR; all: of kinds that have enough cells in one slice."""
+    import pandas as pd
+
+    from lloki.programs.niche_sides import FEWEST
+
+    found = []
+    if "all" in given:
+        counts = pd.crosstab(pd.Series(kinds), samples.to_numpy()) >= FEWEST
+        enough = sorted(str(kind) for kind in counts.index)
+        found = [(f, b) for f in enough for b in enough
+                 if f != b and (counts.loc[f] & counts.loc[b]).any()]  # fmt: skip
+    for pair in given:
+        if pair == "all":
+            continue
+        focus, colon, neighbour = pair.partition(":")
+        if not colon or not focus.strip() or not neighbour.strip():
+            raise InputError("--niche", f"{pair!r} is not FOCUS:NEIGHBOUR", "such as T_NK:B_Plasma")
+        found.append((focus.strip(), neighbour.strip()))
+    if not found:
+        fact = f"no two kinds of {key!r} have {FEWEST} cells in one slice"
+        raise InputError("--niche all", fact, "name pairs")
+    return list(dict.fromkeys(found))
+
+
+def _check(asked, obs, kinds, key, path):
+    """InputError where a pair names what there is not."""
+    there = sorted({str(kind) for kind in kinds if kind is not None})
+    for focus, neighbour in asked:
+        for kind in (focus, neighbour):
+            column, equals, _ = kind.partition("=")
+            if kind in there:
+                continue
+            if equals and kind is neighbour:
+                _column(obs, column, path)
+                if not _mask(obs, kinds, kind).any():
+                    values = ", ".join(sorted(map(str, obs[column].dropna().unique()))[:30])
+                    raise InputError(path, f"{column} is nowhere what {kind} says", f"it is one "
+                                     f"of: {values}")  # fmt: skip
+                continue
+            fact = f"no cell has {kind!r} in column {key!r}"
+            raise InputError(path, fact, f"there are: {', '.join(there)}")
+        if focus == neighbour:
+            raise InputError("--niche", f"{focus} is its own neighbour", "name two kinds")
+
+
+def _mask(obs, kinds, kind):
+    """Cells of a kind, or where COLUMN=VALUE."""
+    from lloki.slices.labels import as_text
+
+    if (kinds == kind).any() or "=" not in kind:
+        return kinds == kind
+    column, _, value = kind.partition("=")
+    return (as_text(obs[column]) == value).to_numpy(bool)
+
+
+class _Atlas:
+    """The cells of all slices, of which one kind at a time is in focus."""
+
+    def __init__(self, path, slices, head, obs, kinds, cluster_key, resolution, seed):
+        import numpy as np
+
+        from lloki.slices import checks, parts, samples
+
+        self.path, self.obs, self.kinds, self.cells = path, obs, kinds, head.obs_names
+        self.how = cluster_key, resolution, seed
+        if cluster_key:
+            _column(obs, cluster_key, path)
+
+        def read(file):
+            data, _ = parts.read_head(file)
+            data.uns["path"] = file
+            return data
+
+        self.rows = {
+            str(s): np.sort(own)
+            for s, own in sorted(obs.groupby("sample", observed=True).indices.items())
+        }
+        by_name = {s: head[own] for s, own in self.rows.items()}
+        self.slices = samples.expression_of(slices, by_name, read)
+        places = parts.read_arrays(path, head.n_obs, ["spatial"])["spatial"]
+        self.places = checks.check_coordinates(places, path)
+
+    def focus(self, kind, near):
+        """Tissues, clusters of the focus cells of each slice, names of the clusters."""
+        from lloki.programs.niche_sides import tissue
+
+        focus = self.kinds == kind
+        masks = {one: _mask(self.obs, self.kinds, one) for one in near}
+        found = []
+        for sample, rows in self.rows.items():
+            if not focus[rows].any():
+                continue
+            head, first = self.slices[sample], self.obs.iloc[rows[0]]
+            unit = first.get(SUBJECT)
+            unit = sample if unit is None or unit != unit or not str(unit) else str(unit)
+            found.append(tissue(
+                sample, str(first["technology"]), unit, self.places[rows], self._counts(head),
+                head.var_names, focus[rows], {n: mask[rows] for n, mask in masks.items()},
+            ))  # fmt: skip
+        return found, *self._clusters(focus)
+
+    @staticmethod
+    def _counts(head):
+        from lloki.slices import parts
+
+        matrix, counts = parts.read_matrix_and_counts(head.uns["path"], head.shape)
+        return matrix.expm1() if counts is None else counts
+
+    def _clusters(self, focus):
+        import numpy as np
+
+        from lloki.programs.niche_groups import leiden
+        from lloki.slices import parts
+        from lloki.slices.labels import as_text
+
+        key, resolution, seed = self.how
+        # slices by name: clusters do not depend on the order in which they came
+        rows = np.concatenate([own[focus[own]] for own in self.rows.values()])
+        if key:
+            names, codes = np.unique(
+                as_text(self.obs[key].iloc[rows]).astype(str), return_inverse=True
+            )
+            names = names.tolist()
+        else:
+            starts, kept = 0, []
+            for block in parts.embedding_blocks(self.path, SPACE):
+                kept.append(block[focus[starts : starts + len(block)]])
+                starts += len(block)
+            place = np.cumsum(focus) - 1
+            codes = leiden(np.concatenate(kept)[place[rows]], resolution, seed)
+            names = [str(i) for i in range(codes.max() + 1)]
+        all_of_them = np.zeros(len(focus), dtype=np.int64)
+        all_of_them[rows] = codes
+        return {s: all_of_them[own[focus[own]]] for s, own in self.rows.items()}, names
+
+
+def _fit_for(tissues, kind):
+    """Slices that have enough cells of both kinds, and why others are left out."""
+    from lloki.programs.niche_sides import lacks
+
+    why = {one.name: lacks(one, kind) for one in tissues}
+    use = [one for one in tissues if why[one.name] is None]
+    return use, {name: reason for name, reason in why.items() if reason}
+
+
+def _words(why):
+    return "; ".join(f"{name}: {reason}" for name, reason in why.items())
+
+
+def _chosen(clusters, names):
+    """The group that the user named, as C bool; None: it goes by the field."""
+    import numpy as np
+
+    wanted = [one.strip() for one in clusters.split(",") if one.strip()]
+    unknown = [one for one in wanted if one not in names]
+    if unknown:
+        fact = f"there is no cluster {', '.join(unknown)}"
+        raise InputError("--clusters", fact, f"there are: {', '.join(names)}")
+    return np.isin(names, wanted) if wanted else None
+
+
+def _tables(made, sides, own, use, kind, atlas):
+    """All tables of a pair."""
+    from lloki.programs import niche_field, niche_summary
+
+    names, distances = {}, {}
+    for one in use:
+        rows = atlas.rows[one.name]
+        names[one.name] = atlas.cells[rows][one.focus]
+        distances[one.name] = niche_field.distance_to(one.places, one.neighbours[kind], one.focus)
+    cells = niche_summary.cell_table(made, sides, names, distances)
+    return {
+        "cells": cells, "bands": niche_summary.bands(cells),
+        "genes": niche_summary.gene_table(made, sides, own),
+        "genes_by_slice": niche_summary.slice_table(made, sides, own),
+    }  # fmt: skip
+
+
+def _folders(records):
+    """A folder's name for each pair."""
+    from lloki.support.names import plain_names
+
+    names = [f"{one['focus']}_near_{one['neighbour']}" for one in records]
+    plain = plain_names(names, ["pairs.csv"])
+    return {
+        (one["focus"], one["neighbour"]): plain[name]
+        for one, name in zip(records, names, strict=True)
+    }
+
+
+def _columns(obs, folders, tables):
+    """The scores of all pairs as columns of obs; missing where a cell is not in focus."""
+    import pandas as pd
+
+    found = {}
+    for pair, folder in folders.items():
+        cells = tables[pair]["cells"]
+        score = pd.Series(cells["score"].to_numpy(), index=cells["cell"].to_numpy())
+        found[f"niche_{folder}"] = score.reindex(obs.index)
+    return pd.DataFrame(found, index=obs.index, dtype="float32")
+
+
+def _write(run, output, records, tables, folders):
+    import json
+
+    from lloki.programs.niche_summary import pair_table
+    from lloki.support.cli import plain
+
+    def save(table, path):
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+    with run.output(output) as folder:
+        folder.mkdir()
+        save(pair_table(records), folder / "pairs.csv")
+        for record in records:
+            pair = record["focus"], record["neighbour"]
+            own = folder / folders[pair]
+            own.mkdir()
+            for name, table in tables[pair].items():
+                save(table, own / f"{name}.csv")
+            text = json.dumps(plain(record), indent=1, allow_nan=False)
+            (own / "program.json").write_text(text + "\n")
+
+
+def _programs(folder):
+    """Genes of the programs of an earlier run: keys, and which go up, by pair."""
+    import json
+    from pathlib import Path
+
+    found = {}
+    for path in sorted(Path(folder).glob("*/program.json")):
+        try:
+            one = json.loads(path.read_text())
+            up, down = ([str(gene) for gene in one[side]] for side in ("up", "down"))
+            pair = str(one["focus"]), str(one["neighbour"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(path, "no niche program", "give the folder niches of a run") from None
+        if up or down:
+            found[pair] = {*up, *down}, set(up)
+    if not found:
+        raise InputError(folder, "holds no niche program", "give the folder niches of a run")
+    return found
+
+
+def _up(genes, program):
+    import numpy as np
+
+    return np.isin(genes, list(program[1]))
+
+
+if __name__ == "__main__":
+    main()
