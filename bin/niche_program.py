@@ -21,7 +21,7 @@ SPACE, LABEL, SUBJECT = "X_lloki", "lloki_label", "subject"
 @click.option("--label-key", help=f"Column with kinds of cells; else {LABEL}, where there is one.")
 @click.option(
     "--niche", "pairs", multiple=True,
-    help="FOCUS:NEIGHBOUR, two kinds of cells; the neighbour may be COLUMN=VALUE, such as a domain; "
+    help="FOCUS:NEIGHBOUR, two kinds of cells; the neighbour may be COLUMN=VALUE (a domain); "
     "repeatable. all: every pair of kinds with enough cells.",
 )  # fmt: skip
 @click.option("--k", type=click.IntRange(1), default=100, help="Nearest cells that are around.")

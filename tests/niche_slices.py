@@ -23,8 +23,8 @@ def smooth(places, rng, waves=6, longest=1.0):
 def made_up(seed, cells=1500, program=0.0, leak=0.0, side=1000.0):
     """Counts (n × GENES), labels, places (µm), space (n × 10) of a slice.
 
-    Genes 0 to 24 are those of F, 25 to 39 those of B, the rest of C. F cells are in STATES that lie in
-    patches, whatever B does. program: log fold of UP genes (DOWN: less) for a standard deviation
+    Genes 0 to 24 are those of F, 25 to 39 those of B, the rest of C. F cells are in STATES that lie
+    in patches, whatever B does. program: log fold of UP genes (DOWN: less) for a standard deviation
     of B's field. leak: share of a cell's counts that goes to its 5 nearest neighbours; B is then
     rarer and rich, also in the SHARED genes.
     """

@@ -10,7 +10,13 @@ import scipy.sparse as sp
 
 from lloki.programs.niche_field import distance_to, share_near
 from lloki.programs.niche_genes import (
-    FocusGenes, centred_ranks, columns_of, focus_genes, places_in, side_means, standard,
+    FocusGenes,
+    centred_ranks,
+    columns_of,
+    focus_genes,
+    places_in,
+    side_means,
+    standard,
 )  # fmt: skip
 
 FEWEST = 50  # focus cells, and neighbours, of a slice

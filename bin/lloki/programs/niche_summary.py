@@ -10,8 +10,8 @@ from scipy.stats import binomtest, false_discovery_control
 
 from lloki.programs.niche_field import BANDS
 from lloki.programs.niche_genes import FocusGenes
-from lloki.programs.niches import Fit, chance, correlation, rank_correlation
 from lloki.programs.niche_sides import Side, Tissue
+from lloki.programs.niches import Fit, chance, correlation, rank_correlation
 
 LEVEL = 0.05  # of chance, up to which a program is said to be there
 SUBJECTS = 6  # units from which on a sign test over them is made

@@ -12,7 +12,7 @@ SYMBOLS = ["A", "B", "C", "D", "E", "a"]  # the last is the first again
 
 @pytest.fixture
 def slice():
-    """200 cells, 80 of them in focus: A and B are theirs, C the neighbours', D all cells', E rare."""
+    """200 cells, 80 in focus: A and B are theirs, C the neighbours', D all cells', E rare."""
     rng = np.random.default_rng(0)
     focus, around = np.arange(200) < 80, np.arange(200) >= 140
     rate = np.full((200, 6), 0.2)

@@ -169,12 +169,15 @@ def test_leaked_transcripts_make_no_program():
     """B is rich, and has more of some genes of F; half of its counts are in its neighbours."""
     r, alarms = {}, {}
     for guard in (True, False):
-        fits = [fitted({"s": made_up(s, 900, leak=0.3)}, k=15, leak_guard=guard) for s in range(12)]
+        fits = [
+            fitted({"s": made_up(s, 900, leak=0.5)}, k=8, leak_guard=guard, seed=s)
+            for s in range(20)
+        ]
         r[guard] = np.mean([fit.r[0] for fit, *_ in fits])
         alarms[guard] = sum(niches.chance(fit.r) <= 0.05 for fit, *_ in fits)
         guarded = fits[0][2]["s"].table["guarded"]
         assert guarded[20:40].all() == guard and not guarded[:20].any()
-    assert alarms[True] <= 1 < 3 <= alarms[False] and r[True] < r[False] - 0.1
+    assert alarms[True] <= 3 < 6 <= alarms[False] and r[True] < r[False] - 0.1
 
 
 def test_a_program_of_one_slice_is_laid_on_another():
