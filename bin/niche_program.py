@@ -52,71 +52,96 @@ SPACE, LABEL, SUBJECT = "X_lloki", "lloki_label", "subject"
 )  # fmt: skip
 @click.option("--model", help="The folder niches of an earlier run: its programs on these cells.")
 @seed_option
-def main(run: Run, input, slice, output, found, cells, label_key, pairs, k, measure, resolution,
-         cluster_key, clusters, min_share, min_change, top, nulls, count, unguarded, model,
-         seed) -> None:  # fmt: skip
+def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster_key, resolution,
+         model, seed, **options) -> None:  # fmt: skip
     """Programs of pairs of kinds of cells, cross-fitted, against fields moved over the slices."""
-    from lloki.programs import niche_summary, niches
-    from lloki.programs.niche_sides import sides_of
+    from lloki.programs import niche_pairs, niche_summary
     from lloki.slices import findings
 
-    if bool(pairs) == bool(model):
-        raise InputError("--niche", "it, or --model, is needed, not both", "give FOCUS:NEIGHBOUR")
+    if not pairs and not model:
+        raise InputError("--niche", "it is missing", "give FOCUS:NEIGHBOUR, or --model")
     head, obs = _read(input, cells)
     key = _label_key(label_key, obs, input)
     kinds = _known(obs, key)
     fixed = _programs(model) if model else {}
-    screen = "all" in pairs
-    asked = list(fixed) or _pairs(pairs, kinds, obs["sample"], key)
-    _check(asked, obs, kinds, key, input)
+    screen = niche_pairs.ALL in pairs
+    asked = niche_pairs.pairs_of(pairs, kinds, obs["sample"].to_numpy()) or list(fixed)
+    niche_pairs.check_pairs(asked, obs, kinds, input)
     atlas = _Atlas(input, slice, head, obs, kinds, cluster_key, resolution, seed)
-    choice = {"guard": not unguarded, "min_share": min_share, "min_change": min_change}
-    records, tables, left = [], {}, []
-    steps = -(-(nulls + 1) // niches.BATCH)
-    with run.progress(len(asked) * steps, "moved fields") as progress:
-        for focus in dict.fromkeys(f for f, _ in asked):
-            near = [kind for f, kind in asked if f == focus]
+    made, left = {}, []
+    with run.progress(len(asked), "pairs") as progress:
+        for focus, near in _by_focus(asked).items():
             tissues, clustered, names = atlas.focus(focus, near)
             for kind in near:
-                use, why = _fit_for(tissues, kind)
-                if not use:
-                    left.append({"focus": focus, "neighbour": kind, "why": why})
-                    if not screen:
-                        run.warn(f"{focus} near {kind}: no slice has enough cells; {_words(why)}")
-                    continue
-                program = fixed.get((focus, kind))
-                sides, genes, own = sides_of(
-                    use, clustered, kind, k=k, measure=measure, wanted=program and program[0],
-                    **choice,
-                )  # fmt: skip
-                if program:
-                    made = niches.laid_on(sides, genes, _up(genes, program), nulls=nulls, seed=seed)
+                pair = focus, kind
+                use, why = _fit_for(tissues, kind, fixed.get(pair))
+                if use:
+                    made[pair] = _found(
+                        use, clustered, names, pair, fixed.get(pair), atlas, seed, **options
+                    )
+                    made[pair][0]["left_out"] = why
                 else:
-                    made = niches.fit(
-                        sides, genes, nulls=nulls, count=count, top=top, seed=seed,
-                        chosen=_chosen(clusters, names), told=progress.update,
-                    )  # fmt: skip
-                record = niche_summary.figures(focus, kind, made, sides, own, use)
-                record |= {"left_out": why, "cluster_names": names, "measure": measure}
-                records.append(record)
-                tables[focus, kind] = _tables(made, sides, own, use, kind, atlas)
+                    left.append({"focus": focus, "neighbour": kind, "why": why})
+                progress.update()
+    records = [record for record, _ in made.values()]
     if not records:
-        raise InputError(input, "no pair has enough cells in any slice", "50 of both are needed")
+        words = "; ".join(f"{f} near {b}: {_words(why)}" for f, b, why in map(dict.values, left))
+        raise InputError(input, f"no pair has enough cells in a slice ({words})", "name others")
     niche_summary.corrected(records)
     for record in records:
         niche_summary.judge(record, screen)
-        if not screen:
-            run.warn(record["verdict"]) if not record["found"] else None
-    folders = _folders(records)
-    _write(run, output, records, tables, folders)
+    for words in _doubts(records, left, screen):
+        run.warn(words)
+    folders = _folders(made)
+    _write(run, output, made, folders)
     if found:
         with run.output(found) as temporary:
-            findings.write(temporary, head.obs_names, obs=_columns(obs, folders, tables))
+            findings.write(temporary, head.obs_names, obs=_columns(obs, folders, made))
+    kept = "focus neighbour cells held_out r p q naive_r naive_p found verdict".split()
     run.report(
-        label_key=key, screen=screen, left_out=left, programs=[r["verdict"] for r in records],
-        pairs=[{n: r[n] for n in ("focus", "neighbour", "cells", "r", "p", "q", "naive_r", "found",
-                                  "verdict")} for r in records],
+        label_key=key, screen=screen, left_out=left,
+        pairs=[{name: record[name] for name in kept} for record in records],
     )  # fmt: skip
+
+
+def _by_focus(pairs) -> dict:
+    """The neighbours asked for, by the kind in focus."""
+    found = {}
+    for focus, near in pairs:
+        found.setdefault(focus, []).append(near)
+    return found
+
+
+def _doubts(records, left, screen):
+    """What is not there: pairs that a user named, and that hold no program or too few cells."""
+    if screen:
+        return []
+    few = [f"{one['focus']} near {one['neighbour']}: no slice has enough cells; "
+           f"{_words(one['why'])}" for one in left]  # fmt: skip
+    return few + [record["verdict"] for record in records if not record["found"]]
+
+
+def _found(use, clustered, names, pair, program, atlas, seed, *, clusters, k, measure, min_share,
+           min_change, unguarded, top, nulls, count):  # fmt: skip
+    """Record and tables of a pair: fitted, or by the program of an earlier run."""
+    from lloki.programs import niche_summary, niches
+    from lloki.programs.niche_sides import sides_of
+
+    sides, genes, own = sides_of(
+        use, clustered, pair[1], k=k, measure=measure, wanted=program and program["genes"],
+        guard=not unguarded, min_share=min_share, min_change=min_change,
+    )  # fmt: skip
+    if program:
+        up = [key in program["up"] for key in genes]
+        fit = niches.laid_on(sides, genes, up, nulls=nulls, seed=seed)
+    else:
+        chosen = _chosen(clusters, names)
+        fit = niches.fit(
+            sides, genes, nulls=nulls, count=count, top=top, seed=seed, chosen=chosen
+        )  # fmt: skip
+    record = niche_summary.figures(*pair, fit, sides, own, use)
+    record |= {"cluster_names": names, "measure": measure}
+    return record, _tables(fit, sides, own, use, pair[1], atlas)
 
 
 def _read(path, cells):
@@ -138,18 +163,13 @@ def _read(path, cells):
 
 
 def _label_key(key, obs, path):
+    from lloki.programs.niche_pairs import check_column
+
     if key is None and LABEL not in obs:
         raise InputError(path, f"no column of labels is named, and there is no {LABEL}",
                          "give --label-key")  # fmt: skip
-    key = key or LABEL
-    _column(obs, key, path)
-    return key
-
-
-def _column(obs, key, path):
-    if key not in obs:
-        have = ", ".join(map(str, obs.columns)) or "none"
-        raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
+    check_column(obs, key or LABEL, path)
+    return key or LABEL
 
 
 def _known(obs, key):
@@ -158,74 +178,19 @@ def _known(obs, key):
     return known_labels(obs[key], ("Other",))
 
 
-def _pairs(given, kinds, samples, key):
-    """Pairs of FOCUS and NEIGHBOUR; all: of kinds that have enough cells in one slice."""
-    import pandas as pd
-
-    from lloki.programs.niche_sides import FEWEST
-
-    found = []
-    if "all" in given:
-        counts = pd.crosstab(pd.Series(kinds), samples.to_numpy()) >= FEWEST
-        enough = sorted(str(kind) for kind in counts.index)
-        found = [(f, b) for f in enough for b in enough
-                 if f != b and (counts.loc[f] & counts.loc[b]).any()]  # fmt: skip
-    for pair in given:
-        if pair == "all":
-            continue
-        focus, colon, neighbour = pair.partition(":")
-        if not colon or not focus.strip() or not neighbour.strip():
-            raise InputError("--niche", f"{pair!r} is not FOCUS:NEIGHBOUR", "such as T_NK:B_Plasma")
-        found.append((focus.strip(), neighbour.strip()))
-    if not found:
-        fact = f"no two kinds of {key!r} have {FEWEST} cells in one slice"
-        raise InputError("--niche all", fact, "name pairs")
-    return list(dict.fromkeys(found))
-
-
-def _check(asked, obs, kinds, key, path):
-    """InputError where a pair names what there is not."""
-    there = sorted({str(kind) for kind in kinds if kind is not None})
-    for focus, neighbour in asked:
-        for kind in (focus, neighbour):
-            column, equals, _ = kind.partition("=")
-            if kind in there:
-                continue
-            if equals and kind is neighbour:
-                _column(obs, column, path)
-                if not _mask(obs, kinds, kind).any():
-                    values = ", ".join(sorted(map(str, obs[column].dropna().unique()))[:30])
-                    raise InputError(path, f"{column} is nowhere what {kind} says", f"it is one "
-                                     f"of: {values}")  # fmt: skip
-                continue
-            fact = f"no cell has {kind!r} in column {key!r}"
-            raise InputError(path, fact, f"there are: {', '.join(there)}")
-        if focus == neighbour:
-            raise InputError("--niche", f"{focus} is its own neighbour", "name two kinds")
-
-
-def _mask(obs, kinds, kind):
-    """Cells of a kind, or where COLUMN=VALUE."""
-    from lloki.slices.labels import as_text
-
-    if (kinds == kind).any() or "=" not in kind:
-        return kinds == kind
-    column, _, value = kind.partition("=")
-    return (as_text(obs[column]) == value).to_numpy(bool)
-
-
 class _Atlas:
     """The cells of all slices, of which one kind at a time is in focus."""
 
     def __init__(self, path, slices, head, obs, kinds, cluster_key, resolution, seed):
         import numpy as np
 
+        from lloki.programs import niche_pairs
         from lloki.slices import checks, parts, samples
 
         self.path, self.obs, self.kinds, self.cells = path, obs, kinds, head.obs_names
         self.how = cluster_key, resolution, seed
         if cluster_key:
-            _column(obs, cluster_key, path)
+            niche_pairs.check_column(obs, cluster_key, path)
 
         def read(file):
             data, _ = parts.read_head(file)
@@ -243,10 +208,11 @@ class _Atlas:
 
     def focus(self, kind, near):
         """Tissues, clusters of the focus cells of each slice, names of the clusters."""
+        from lloki.programs.niche_pairs import cells_of
         from lloki.programs.niche_sides import tissue
 
         focus = self.kinds == kind
-        masks = {one: _mask(self.obs, self.kinds, one) for one in near}
+        masks = {one: cells_of(one, self.obs, self.kinds) for one in near}
         found = []
         for sample, rows in self.rows.items():
             if not focus[rows].any():
@@ -295,11 +261,13 @@ class _Atlas:
         return {s: all_of_them[own[focus[own]]] for s, own in self.rows.items()}, names
 
 
-def _fit_for(tissues, kind):
+def _fit_for(tissues, kind, program):
     """Slices that have enough cells of both kinds, and why others are left out."""
     from lloki.programs.niche_sides import lacks
 
     why = {one.name: lacks(one, kind) for one in tissues}
+    if program:
+        why |= {name: "the program was made of it" for name in program["slices"] if name in why}
     use = [one for one in tissues if why[one.name] is None]
     return use, {name: reason for name, reason in why.items() if reason}
 
@@ -337,31 +305,28 @@ def _tables(made, sides, own, use, kind, atlas):
     }  # fmt: skip
 
 
-def _folders(records):
+def _folders(pairs):
     """A folder's name for each pair."""
     from lloki.support.names import plain_names
 
-    names = [f"{one['focus']}_near_{one['neighbour']}" for one in records]
-    plain = plain_names(names, ["pairs.csv"])
-    return {
-        (one["focus"], one["neighbour"]): plain[name]
-        for one, name in zip(records, names, strict=True)
-    }
+    names = {pair: "_near_".join(pair) for pair in pairs}
+    plain = plain_names(names.values(), ["pairs.csv"])
+    return {pair: plain[name] for pair, name in names.items()}
 
 
-def _columns(obs, folders, tables):
+def _columns(obs, folders, made):
     """The scores of all pairs as columns of obs; missing where a cell is not in focus."""
     import pandas as pd
 
     found = {}
     for pair, folder in folders.items():
-        cells = tables[pair]["cells"]
+        cells = made[pair][1]["cells"]
         score = pd.Series(cells["score"].to_numpy(), index=cells["cell"].to_numpy())
         found[f"niche_{folder}"] = score.reindex(obs.index)
     return pd.DataFrame(found, index=obs.index, dtype="float32")
 
 
-def _write(run, output, records, tables, folders):
+def _write(run, output, made, folders):
     import json
 
     from lloki.programs.niche_summary import pair_table
@@ -372,41 +337,35 @@ def _write(run, output, records, tables, folders):
 
     with run.output(output) as folder:
         folder.mkdir()
-        save(pair_table(records), folder / "pairs.csv")
-        for record in records:
-            pair = record["focus"], record["neighbour"]
+        save(pair_table([record for record, _ in made.values()]), folder / "pairs.csv")
+        for pair, (record, tables) in made.items():
             own = folder / folders[pair]
             own.mkdir()
-            for name, table in tables[pair].items():
+            for name, table in tables.items():
                 save(table, own / f"{name}.csv")
             text = json.dumps(plain(record), indent=1, allow_nan=False)
             (own / "program.json").write_text(text + "\n")
 
 
 def _programs(folder):
-    """Genes of the programs of an earlier run: keys, and which go up, by pair."""
+    """Programs of an earlier run by pair: keys of all genes, of those up, and slices."""
     import json
     from pathlib import Path
 
-    found = {}
+    found, remedy = {}, "give the folder niches of a run"
     for path in sorted(Path(folder).glob("*/program.json")):
         try:
             one = json.loads(path.read_text())
-            up, down = ([str(gene) for gene in one[side]] for side in ("up", "down"))
+            up, down = ({str(gene) for gene in one[side]} for side in ("up", "down"))
+            slices = {str(own["sample"]) for own in one["slices"]}
             pair = str(one["focus"]), str(one["neighbour"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(path, "no niche program", "give the folder niches of a run") from None
+            raise InputError(path, "it holds no niche program", remedy) from None
         if up or down:
-            found[pair] = {*up, *down}, set(up)
+            found[pair] = {"genes": up | down, "up": up, "slices": slices}
     if not found:
-        raise InputError(folder, "holds no niche program", "give the folder niches of a run")
+        raise InputError(folder, "it holds no niche program", remedy)
     return found
-
-
-def _up(genes, program):
-    import numpy as np
-
-    return np.isin(genes, list(program[1]))
 
 
 if __name__ == "__main__":

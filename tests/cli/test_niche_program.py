@@ -125,13 +125,20 @@ def test_all_pairs_domains_and_labels_of_other_stages(run_before, tmp_path):
 
 
 def test_a_program_of_an_earlier_run_is_scored_in_new_cells(done, run_before, tmp_path):
+    before = json.loads((done / "niches/F_near_B/program.json").read_text())
+    held = tmp_path / "held/F_near_B/program.json"
+    held.parent.mkdir(parents=True)
+    held.write_text(json.dumps(before | {"slices": [{"sample": "b"}]}))
     made = call(run_before, tmp_path / "niches", *SMALL, "--label-key", "kind", "--model",
-                done / "niches")  # fmt: skip
+                tmp_path / "held", "--niche", "F:B", "--niche", "F:C")  # fmt: skip
     assert made.exit_code == 0, made.output
     program = json.loads((tmp_path / "niches/F_near_B/program.json").read_text())
     assert program["held_out"] == "model" and program["found"] and program["r"] > 0.3
-    before = json.loads((done / "niches/F_near_B/program.json").read_text())
     assert program["up"] == before["up"] and program["down"] == before["down"]
+    assert [one["sample"] for one in program["slices"]] == ["a"]
+    assert program["left_out"] == {"b": "the program was made of it"}
+    other = json.loads((tmp_path / "niches/F_near_C/program.json").read_text())
+    assert other["held_out"] == "blocks"
 
 
 def test_clusters_may_be_given(run_before, tmp_path):
@@ -150,13 +157,12 @@ def test_clusters_may_be_given(run_before, tmp_path):
         (["--label-key", "type", "--niche", "F:B"], "obs has no column 'type'; it has: "),
         (["--label-key", "kind"], "give FOCUS:NEIGHBOUR"),
         (["--label-key", "kind", "--niche", "F"], "'F' is not FOCUS:NEIGHBOUR"),
-        (["--label-key", "kind", "--niche", "T:B"], "no cell has 'T' in column 'kind'; there are: "
-         "B, C, F"),
+        (["--label-key", "kind", "--niche", "T:B"], "no cell is 'T'; there are: B, C, F"),
         (["--label-key", "kind", "--niche", "F:F"], "name two kinds"),
         (["--label-key", "kind", "--niche", "F:zone=3"], "obs has no column 'zone'"),
-        (["--label-key", "kind", "--niche", "F:sample=3"], "it is one of: a, b"),
+        (["--label-key", "kind", "--niche", "F:sample=3"], "sample is one of: a, b"),
         (["--label-key", "kind", "--niche", "F:B", "--clusters", "99"], "there is no cluster 99"),
-        (["--label-key", "kind", "--model", "nowhere"], "holds no niche program"),
+        (["--label-key", "kind", "--model", "nowhere"], "it holds no niche program"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(run_before, tmp_path, options, said):
@@ -173,5 +179,5 @@ def test_too_few_cells_anywhere(run_before, tmp_path):
     files.write_h5ad(whole, tmp_path / "integrated.h5ad")
     made = call(run_before, tmp_path / "niches", *SMALL, "--label-key", "kind", "--niche", "F:B",
                 integrated=tmp_path / "integrated.h5ad")  # fmt: skip
-    assert made.exit_code == 2 and "no pair has enough cells" in made.output
+    assert made.exit_code == 2 and "no pair has enough cells in a slice" in made.output
     assert "neighbour cells, fewer than 50" in made.output

@@ -5,7 +5,8 @@
 Moran's I. What a fit says: `enrichment` by type, `genes` (markers, loadings, sets), `summary`;
 `routes`: the same from shared genes, and from each slice alone.
 
-Of niches: `niche_field`, what is around a cell, and the same moved over the slice; `niche_genes`,
-the genes of one kind of cell; `niche_groups`, its clusters; `niche_sides`, all that of each slice;
-`niches`, the procedure, cross-fitted and on moved fields; `niche_summary`, what it says.
+Of niches: `niche_pairs`, which cells are meant; `niche_field`, what is around a cell, and the same
+moved over the slice; `niche_genes`, the genes of one kind of cell; `niche_groups`, its clusters;
+`niche_sides`, all that of each slice; `niches`, the procedure, cross-fitted and on moved fields;
+`niche_summary`, what it says.
 """
