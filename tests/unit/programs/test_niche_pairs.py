@@ -40,7 +40,9 @@ def test_cells_of_a_kind_and_of_a_column():
 
 def test_a_pair_of_nothing_is_refused():
     niche_pairs.check_pairs([("T", "domain=2")], OBS, KINDS, "f")
-    for pair, said in ((("X", "T"), "there are: B, M, T"), (("T", "domain=3"), "one of: 1, 2"),
-                       (("domain=2", "T"), "there are"), (("T", "zone=1"), "no column 'zone'")):  # fmt: skip
+    for pair, said in (
+        (("X", "T"), "there are: B, M, T"), (("T", "domain=3"), "one of: 1, 2"),
+        (("domain=2", "T"), "there are"), (("T", "zone=1"), "no column 'zone'"),
+    ):  # fmt: skip
         with pytest.raises(InputError, match=said):
             niche_pairs.check_pairs([pair], OBS, KINDS, "f")
