@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; finds_metagenes ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -57,12 +57,13 @@ workflow LLOKI {
     // Programs that the cells of all slices share.
     found = channel.empty()
     programs = []
+    fitted = metagene_model() ?: []
     metagenes = channel.value([])
-    if (given().metagenes) {
+    if (given().metagenes != false) {
         sets = given().metagene_gene_sets ? file(given().metagene_gene_sets) : []
-        fitted = metagene_model() ?: []
-        METAGENES(integrated, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
-        metagenes = METAGENES.out.metagenes
+        few = integrated.combine(INTEGRATE.out.json).filter { _file, record -> finds_metagenes(given().metagenes, record) }.map { row -> row[0] }
+        METAGENES(few, by_sample(together), sets, fitted, settings('metagenes', ['--label-key': labels.take(1)]))
+        metagenes = METAGENES.out.metagenes.ifEmpty([])
         found = found.mix(METAGENES.out.cells)
         programs = [METAGENES.out]
     }
@@ -75,7 +76,7 @@ workflow LLOKI {
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
         references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
-        programs ? metagenes : channel.value(metagene_model() ?: []),
+        metagenes.map { folder -> folder ?: fitted },
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
 

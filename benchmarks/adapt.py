@@ -32,10 +32,11 @@ SHOWN = ("Bio conservation", "Batch correction", "Label transfer F1", "iLISI")
 @click.option("--reference", help="scRNA-seq h5ad.  [default: the demo's]")
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
 @click.option("--ignore-label", default="Other", show_default=True, help="A label of no type.")
+@click.option("--only", multiple=True, help="Technologies to hold out; repeatable.  [default: all]")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another value of an option of adapting, such as lr=0.01.")  # fmt: skip
-def main(paths, reference, label_key, ignore_label, seeds, settings) -> None:
+def main(paths, reference, label_key, ignore_label, only, seeds, settings) -> None:
     """Print a row for each batch held out and each way to have it in the embedding."""
     import integration as benchmark
 
@@ -59,6 +60,8 @@ def main(paths, reference, label_key, ignore_label, seeds, settings) -> None:
         models = [study.train(everything, study.names, s, f"all{s}") for s in range(seeds)]
         whole = [study.infer(everything, model) for model in models]
         for batch in sorted(set(study.batches)):
+            if only and batch.partition(",")[0] not in only:
+                continue
             study.show(batch, "full, mosaic of all too", whole)
             for way, spaces in held_out(study, batch, seeds, more).items():
                 study.show(batch, way, spaces)

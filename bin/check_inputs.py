@@ -28,7 +28,8 @@ TABLE = (  # of the terminal: heading, column of the CSV
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
 @click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
-@click.option("--metagenes", is_flag=True, help="Metagenes are found, too: for the time it takes.")
+@click.option("--metagenes/--no-metagenes", default=None,
+              help="Metagenes are found (for the cost).  [default: of few cells]")  # fmt: skip
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
@@ -83,7 +84,7 @@ def _batches(path: str) -> list[tuple[str, str]]:
         raise InputError(path, "no model of a run", "give model.json of results/model") from None
 
 
-def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool) -> dict:
+def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | None) -> dict:
     """Processor hours and gigabytes of the run, in all and by part."""
     from lloki.slices import cost
 
@@ -94,6 +95,8 @@ def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool) -> d
     ]  # fmt: skip
     if not sizes:
         return {}
+    if metagenes is None:
+        metagenes = cost.finds_metagenes(sizes)
     seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes)
     memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
     return {

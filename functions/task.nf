@@ -76,6 +76,15 @@ def told_faults(record) {
     return record.size() > 0 ? new groovy.json.JsonSlurper().parse(record.toFile()).faults : []
 }
 
+/** Whether metagenes are found: as asked, else of as many cells as tell something and take minutes (lloki/slices/cost.py). */
+def finds_metagenes(asked, record) {
+    if (asked != null || record.size() == 0) {
+        return asked != false
+    }
+    def cells = new groovy.json.JsonSlurper().parse(record.toFile()).cells
+    return cells >= 500 && cells <= 200000
+}
+
 /** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */
 def pipeline_facts() {
     return [

@@ -37,7 +37,7 @@ def metagenes(material: Material) -> Section:
         "live side by side more than by chance."
     )
     if material.metagenes is None:
-        content = absent("metagenes", "They are found with --metagenes.")
+        content = absent("metagenes", "Found unasked for up to 200,000 cells, or with --metagenes.")
         return Section("metagenes", "Metagenes", description, content)
     content = _table(material.metagenes["programs"])
     wide = {"metagenes_types", "metagenes_moran", "metagenes_markers"}

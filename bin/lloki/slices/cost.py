@@ -14,7 +14,8 @@ START = 4.0  # seconds of a script before its work
 TRAINED = 300_000  # cells that the autoencoder is trained on at most
 PAIRED, LANDMARKS = 8, 20_000  # other slices that one is aligned with at most; cells compared
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
-FIT = 1.3e-3  # seconds a cell of a fit of 15 metagenes, 200 iterations
+FIT = 1.1e-3  # seconds a cell of a fit of 15 metagenes, 200 iterations
+FACTORED = 500, 200_000  # cells of which metagenes are found unasked, as functions/task.nf has it
 REFITTED = 20_000  # cells of each of three refits, a fourth as long
 STEP = {"mosaic": 0.12, "scgpt": 0.32}  # seconds of a step, by what embedded the cells
 
@@ -27,6 +28,11 @@ class Size:
     genes: int
     expressed: float
     group: str = ""
+
+
+def finds_metagenes(slices: Sequence[Size]) -> bool:
+    """Whether metagenes of slices are found where nothing was said of it."""
+    return FACTORED[0] <= sum(size.cells for size in slices) <= FACTORED[1]
 
 
 def cpu_seconds(

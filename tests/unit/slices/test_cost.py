@@ -39,6 +39,12 @@ def test_metagenes_go_by_the_cells_where_they_are_asked_for():
     assert cost.memory_gb(slices, metagenes=True)["metagenes"] == pytest.approx(1, rel=0.5)
 
 
+@pytest.mark.parametrize(("cells", "found"), [(499, False), (500, True), (200_000, True)])
+def test_metagenes_are_found_unasked_of_some_cells_and_not_too_many(cells, found):
+    assert cost.finds_metagenes([Size(cells, 100, 10)]) is found
+    assert not cost.finds_metagenes([Size(cells, 100, 10)] * 2 + [Size(200_000, 9, 9)])
+
+
 def test_groups_are_aligned_by_themselves_and_training_ends_at_the_cells_it_takes():
     one = [Size(20_000, 300, 40)] * 20
     four = [Size(20_000, 300, 40, f"group {i % 4}") for i in range(20)]
