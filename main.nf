@@ -5,7 +5,7 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
+include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; niche_model ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; finds_metagenes ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
@@ -18,6 +18,7 @@ include { ALIGNMENT } from './subworkflows/alignment/main'
 include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { METAGENES } from './modules/metagenes/main'
+include { NICHE_PROGRAM } from './modules/niche_program/main'
 include { COMPLETE } from './modules/complete/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
@@ -68,6 +69,16 @@ workflow LLOKI {
         programs = [METAGENES.out]
     }
 
+    // Programs of one kind of cell near another.
+    niches = channel.value([])
+    near = []
+    if (given().niche || given().niche_model) {
+        NICHE_PROGRAM(integrated, by_sample(together), [], niche_model() ?: [], settings('niche_program', ['--label-key': labels.take(1)]))
+        niches = NICHE_PROGRAM.out.niches
+        found = found.mix(NICHE_PROGRAM.out.cells)
+        near = [NICHE_PROGRAM.out]
+    }
+
     // The integrated file, with all that was found of its cells.
     COMPLETE(integrated, by_name(found), settings('complete'))
     joined = COMPLETE.out.integrated
@@ -76,7 +87,7 @@ workflow LLOKI {
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
         references.map { _meta, reference -> reference }.mix(channel.fromList(held_references())).unique().toSortedList(),
-        metagenes.map { folder -> folder ?: fitted },
+        metagenes.map { folder -> folder ?: fitted }, niches.map { folder -> folder ?: niche_model() ?: [] },
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
 
@@ -105,7 +116,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + programs + [
+    done = others + viewer + programs + near + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -114,7 +125,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, niches,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -126,7 +137,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            metagenes: programs, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            metagenes: programs, niche_program: near, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

@@ -16,6 +16,7 @@ process REPORT {
     path landmarks
     path alignment_scores
     path metagenes
+    path niches
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
     path multiqc_config
@@ -33,7 +34,7 @@ process REPORT {
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
-        ${metagenes ? "--metagenes ${metagenes}" : ''} \\
+        ${metagenes ? "--metagenes ${metagenes}" : ''} ${niches ? "--niches ${niches}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}

@@ -22,7 +22,7 @@ prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
-metagenes complete join_shared baseline export_embedding benchmark viewer_files report
+metagenes niche_program complete join_shared baseline export_embedding benchmark viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -39,13 +39,14 @@ GIVEN = {
     "mosaic_embed": "model",
     "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
-    "gather_model": "mosaic reference metagenes setting",
+    "gather_model": "mosaic reference metagenes niches setting",
     "former_slice": "slice model",
     "align_plan": "task_cells",
     "align_pairs": "plan task",
     "align": "pairs",
     "integrate": "slice",
     "metagenes": "slice label_key found gene_sets model",
+    "niche_program": "slice label_key found cells model",
     "complete": "cells",
     "join_shared": "",
     "baseline": "",
@@ -54,7 +55,7 @@ GIVEN = {
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
     "report": "integrated metrics coherence embeddings history transforms landmarks "
-    "alignment_scores metagenes versions params label_key config",
+    "alignment_scores metagenes niches versions params label_key config",
 }
 
 

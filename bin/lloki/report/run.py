@@ -30,6 +30,7 @@ STAGES = {
     "align": "Slice alignment",
     "integrate": "Slices joined, UMAPs",
     "metagenes": "Metagenes",
+    "niche_program": "Niche programs",
     "complete": "Findings added to the integrated file",
     "join_shared": "Shared genes for other methods",
     "baseline": "Other methods",
