@@ -103,7 +103,7 @@ def fit_of(name, data, labels, space, pair, k, nulls, **options):
     focus, near = pair.split(":")
     one = niche_sides.tissue(
         name, name, name, data.obsm["spatial"], data.X, data.var_names, labels == focus,
-        {near: labels == near},
+        {near: labels == near}, labels,
     )  # fmt: skip
     clusters = {name: niche_groups.leiden(space[one.focus])}
     sides, genes, own = niche_sides.sides_of([one], clusters, near, k=k, **options)

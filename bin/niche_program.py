@@ -7,6 +7,7 @@ from lloki.support.cli import Run, command, seed_option, slices_option
 from lloki.support.errors import InputError
 
 SPACE, LABEL, SUBJECT = "X_lloki", "lloki_label", "subject"
+FINER = 10  # times as many moved fields where a screen's p is the least that there can be
 
 
 @command("niche_program")
@@ -77,7 +78,7 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
                 use, why = _fit_for(tissues, kind, fixed.get(pair))
                 if use:
                     made[pair] = _found(
-                        use, clustered, names, pair, fixed.get(pair), atlas, seed, **options
+                        use, clustered, names, pair, fixed.get(pair), atlas, screen, seed, **options
                     )
                     made[pair][0]["left_out"] = why
                 else:
@@ -121,9 +122,12 @@ def _doubts(records, left, screen):
     return few + [record["verdict"] for record in records if not record["found"]]
 
 
-def _found(use, clustered, names, pair, program, atlas, seed, *, clusters, k, measure, min_share,
-           min_change, unguarded, top, nulls, count):  # fmt: skip
-    """Record and tables of a pair: fitted, or by the program of an earlier run."""
+def _found(use, clustered, names, pair, program, atlas, screen, seed, *, clusters, k, measure,
+           min_share, min_change, unguarded, top, nulls, count):  # fmt: skip
+    """Record and tables of a pair: fitted, or by the program of an earlier run.
+
+    In a screen a p that is the least of so many fields is looked at again, with more of them.
+    """
     from lloki.programs import niche_summary, niches
     from lloki.programs.niche_sides import sides_of
 
@@ -135,10 +139,10 @@ def _found(use, clustered, names, pair, program, atlas, seed, *, clusters, k, me
         up = [key in program["up"] for key in genes]
         fit = niches.laid_on(sides, genes, up, nulls=nulls, seed=seed)
     else:
-        chosen = _chosen(clusters, names)
-        fit = niches.fit(
-            sides, genes, nulls=nulls, count=count, top=top, seed=seed, chosen=chosen
-        )  # fmt: skip
+        how = {"count": count, "top": top, "seed": seed, "chosen": _chosen(clusters, names)}
+        fit = niches.fit(sides, genes, nulls=nulls, **how)
+        if screen and niches.chance(fit.r) <= 1.5 / (nulls + 1):
+            fit = niches.fit(sides, genes, nulls=FINER * (nulls + 1) - 1, **how)
     record = niche_summary.figures(*pair, fit, sides, own, use)
     record |= {"cluster_names": names, "measure": measure}
     return record, _tables(fit, sides, own, use, pair[1], atlas)
@@ -223,6 +227,7 @@ class _Atlas:
             found.append(tissue(
                 sample, str(first["technology"]), unit, self.places[rows], self._counts(head),
                 head.var_names, focus[rows], {n: mask[rows] for n, mask in masks.items()},
+                    self.kinds[rows],
             ))  # fmt: skip
         return found, *self._clusters(focus)
 

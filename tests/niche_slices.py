@@ -77,7 +77,7 @@ def fitted(slices, k=50, nulls=39, seed=0, leak_guard=True, wanted=None):
     for name, (counts, labels, places, space) in slices.items():
         focus = labels == "F"
         tissues.append(
-            tissue(name, "T", name, places, counts, SYMBOLS, focus, {"B": labels == "B"})
+            tissue(name, "T", name, places, counts, SYMBOLS, focus, {"B": labels == "B"}, labels)
         )
         spaces.append(space[focus])
     clusters = niche_groups.leiden(np.concatenate(spaces), 1.0, 0)

@@ -15,6 +15,7 @@ from lloki.slices.genes import match_keys
 COLUMNS = 64  # genes made dense at once
 MARKERS = 20  # genes of the neighbours by which leaked transcripts are told
 FAR = np.log(2)  # least log fold change of those
+FOREIGN = 3  # times as much in another kind of cell: such transcripts leaked, too
 TINY = 1e-9
 
 
@@ -36,6 +37,8 @@ class FocusGenes:
 
 def side_means(counts: sp.csr_matrix, sides: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean of normalised counts over the cells of each side (n bool), gene by gene."""
+    if not sides:
+        return {}
     scale = _scale(np.asarray(counts.sum(axis=1)).ravel())
     rows = np.vstack([own * scale / max(own.sum(), 1) for own in sides.values()])
     return dict(zip(sides, (rows @ counts).astype(np.float64), strict=True))
@@ -47,6 +50,7 @@ def focus_genes(
     mean: np.ndarray,
     others: np.ndarray,
     around: np.ndarray,
+    elsewhere: np.ndarray,
     *,
     guard: bool = True,
     min_share: float = 0.05,
@@ -54,16 +58,18 @@ def focus_genes(
 ) -> FocusGenes:
     """Stage one, and the guard: genes that neighbours have more of than the focus cells are out.
 
-    counts: n × G of the focus cells; mean, others, around: of normalised counts over focus cells,
-    all others, neighbours (`side_means`). The log fold change is the natural one. With the guard,
-    counts are normalised by the genes that are left: leaked ones would make all others look fewer.
+    So are those of which another kind of cell has FOREIGN times as much. counts: n × G of the focus
+    cells; mean, others, around, elsewhere: of normalised counts (`side_means`) over focus cells,
+    all others, neighbours, and the most over any kind. The log fold change is the natural one. With
+    the guard, counts are normalised by the sum of the genes that are theirs: leaked ones would
+    make all others look fewer.
     """
     mine = counts.tocsc()
     total = np.asarray(mine.sum(axis=1)).ravel()
     share = np.diff(mine.indptr) / max(mine.shape[0], 1)
     change, beside = (np.log((mean + TINY) / (side + TINY)) for side in (others, around))
     keys = match_keys(symbols)
-    guarded = (around > mean) & guard
+    guarded = ((around > mean) | (elsewhere > FOREIGN * mean)) & guard
     kept = ~pd.Index(keys).duplicated() & ~guarded & (share > 0)
     own = (share >= min_share) & (change >= min_change) & kept
     table = pd.DataFrame({

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from lloki.programs.niche_field import distance_to, share_near
@@ -27,8 +28,8 @@ class Tissue:
     """All cells of a slice (n), and what is needed of the counts of one kind, in focus.
 
     places: n × d, µm; focus: rows; neighbours: n bool of each kind of neighbour; counts: of the
-    focus cells; means: of normalised counts, of the focus cells (`focus`), the others (`others`)
-    and each kind of neighbour.
+    focus cells; means: of normalised counts, of the focus cells (`focus`), the others (`others`),
+    each kind of neighbour, and the most over any kind (`elsewhere`).
     """
 
     name: str
@@ -72,13 +73,20 @@ def tissue(
     symbols: Sequence[str],
     focus: np.ndarray,
     neighbours: Mapping[str, np.ndarray],
+    kinds: np.ndarray | None = None,
 ) -> Tissue:
     """Of the counts (n × G) of a slice, what is needed. focus: n bool.
 
     Neighbours may have focus cells among them (a domain has): their genes are those of the rest.
+    kinds: of all cells (n, None where not known), of which FEWEST cells are asked.
     """
     sides = {f"near {kind}": mask & ~focus for kind, mask in neighbours.items()}
     means = side_means(counts, {"focus": focus, "others": ~focus, **sides})
+    known = pd.Series(kinds).value_counts() if kinds is not None else {}
+    others = {kind: (kinds == kind) & ~focus for kind, n in known.items() if n >= FEWEST}
+    means["elsewhere"] = np.max(
+        [np.zeros(counts.shape[1]), *side_means(counts, others).values()], axis=0
+    )
     rows = np.flatnonzero(focus)
     return Tissue(name, technology, unit, places, rows, neighbours, counts[rows], symbols, means)
 
@@ -108,7 +116,7 @@ def sides_of(
     genes = {
         one.name: focus_genes(
             one.counts, one.symbols, one.means["focus"], one.means["others"],
-            one.means[f"near {kind}"], **choice,
+            one.means[f"near {kind}"], one.means["elsewhere"], **choice,
         ) for one in tissues
     }  # fmt: skip
     union, parts = gene_sides(genes, wanted)

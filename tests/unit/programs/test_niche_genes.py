@@ -21,9 +21,12 @@ def slice():
     return sp.csr_matrix(rng.poisson(rate).astype(np.float32)), focus, around
 
 
-def genes_of(slice, **options):
+def genes_of(slice, elsewhere=(), **options):
     counts, focus, around = slice
     means = niche_genes.side_means(counts, {"f": focus, "o": ~focus, "n": around})
+    means["elsewhere"] = np.zeros(6)
+    for i in elsewhere:
+        means["elsewhere"][i] = 3.1 * means["f"][i]
     return niche_genes.focus_genes(counts[focus], SYMBOLS, *means.values(), **options)
 
 
@@ -49,6 +52,7 @@ def test_stage_one_takes_what_is_theirs(slice):
     change = np.log(dense[focus, 0].mean() / dense[~focus, 0].mean())
     assert found.table["focus_against_others"][0] == pytest.approx(change, rel=1e-4)
     assert found.table["share"][4] == pytest.approx((counts[focus][:, [4]].toarray() > 0).mean())
+    assert genes_of(slice, elsewhere=[0]).table["guarded"][0] and not found.table["guarded"][0]
     assert genes_of(slice, min_share=0, min_change=-9, guard=False).table["tested"].sum() >= 4
 
 
