@@ -167,7 +167,8 @@ def pairs(paths, asked, together, k, nulls, unguarded):
 @click.option("--nulls", default=199, show_default=True)
 @click.option("--cells", default=1500, show_default=True)
 @click.option("--first", default=1000, show_default=True, help="Seed of the first slice.")
-def alarms(slices, nulls, cells, first):
+@click.option("--kind", help="One kind of slices alone.")
+def alarms(slices, nulls, cells, first, kind):
     """How often a program is seen in made-up slices."""
     from niche_slices import fitted, made_up
     from scipy.stats import pearsonr
@@ -181,6 +182,8 @@ def alarms(slices, nulls, cells, first):
              "planted .2": {"program": 0.2}, "planted .4": {"program": 0.4},
              "planted .8": {"program": 0.8}}  # fmt: skip
     for name, how in kinds.items():
+        if kind not in (None, name):
+            continue
         guard, rows = how.pop("guard", True), []
         for seed in range(first, first + slices):
             fit, (side,), _ = fitted(

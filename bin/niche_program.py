@@ -68,7 +68,7 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
     screen = niche_pairs.ALL in pairs
     asked = niche_pairs.pairs_of(pairs, kinds, obs["sample"].to_numpy()) or list(fixed)
     niche_pairs.check_pairs(asked, obs, kinds, input)
-    atlas = _Atlas(input, slice, head, obs, kinds, cluster_key, resolution, seed)
+    atlas = _Atlas(input, slice, head, obs, key, kinds, cluster_key, resolution, seed)
     made, left = {}, []
     with run.progress(len(asked), "pairs") as progress:
         for focus, near in _by_focus(asked).items():
@@ -94,6 +94,8 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
     for words in _doubts(records, left, screen):
         run.warn(words)
     folders = _folders(made)
+    for record, folder in zip(records, folders.values(), strict=True):
+        record["folder"] = folder
     _write(run, output, made, folders)
     if found:
         with run.output(found) as temporary:
@@ -144,7 +146,7 @@ def _found(use, clustered, names, pair, program, atlas, screen, seed, *, cluster
         if screen and niches.chance(fit.r) <= 1.5 / (nulls + 1):
             fit = niches.fit(sides, genes, nulls=FINER * (nulls + 1) - 1, **how)
     record = niche_summary.figures(*pair, fit, sides, own, use)
-    record |= {"cluster_names": names, "measure": measure}
+    record |= {"cluster_names": names, "measure": measure, "label_key": atlas.key}
     return record, _tables(fit, sides, own, use, pair[1], atlas)
 
 
@@ -185,13 +187,14 @@ def _known(obs, key):
 class _Atlas:
     """The cells of all slices, of which one kind at a time is in focus."""
 
-    def __init__(self, path, slices, head, obs, kinds, cluster_key, resolution, seed):
+    def __init__(self, path, slices, head, obs, key, kinds, cluster_key, resolution, seed):
         import numpy as np
 
         from lloki.programs import niche_pairs
         from lloki.slices import checks, parts, samples
 
-        self.path, self.obs, self.kinds, self.cells = path, obs, kinds, head.obs_names
+        self.path, self.obs, self.key, self.kinds = path, obs, key, kinds
+        self.cells = head.obs_names
         self.how = cluster_key, resolution, seed
         if cluster_key:
             niche_pairs.check_column(obs, cluster_key, path)

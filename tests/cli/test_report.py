@@ -98,10 +98,11 @@ def test_a_page_with_everything(folder, tmp_path):
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
     assert headings == [
         "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space", "Metagenes",
+        "Niche programs",
         "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions",
         "How to cite",
     ]  # fmt: skip
-    assert page.count("Not in this report") == 2  # metagenes, sparsity
+    assert page.count("Not in this report") == 3  # metagenes, niche programs, sparsity
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
         assert text in page, text
     assert page.count("data:image/png;base64,") == 6 + 2 + 2
@@ -126,8 +127,8 @@ def test_a_page_with_the_least(folder, tmp_path):
     done = run(tmp_path / "in", tmp_path / "out/report.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "out/report.html").read_text()
-    # UMAPs, scores, metagenes, alignment, sparsity, losses, options, versions
-    assert page.count("Not in this report") == 8
+    # UMAPs, scores, metagenes, niche programs, alignment, sparsity, losses, options, versions
+    assert page.count("Not in this report") == 9
     assert "cluster 1" in page
     assert {p.name for p in (tmp_path / "out/figures").iterdir()} == {
         "slices_clusters.png", "slices_clusters.pdf",

@@ -15,7 +15,7 @@ from lloki.slices.genes import match_keys
 COLUMNS = 64  # genes made dense at once
 MARKERS = 20  # genes of the neighbours by which leaked transcripts are told
 FAR = np.log(2)  # least log fold change of those
-FOREIGN = 3  # times as much in another kind of cell: such transcripts leaked, too
+FOREIGN = 2  # times as much in another kind of cell: such transcripts leaked, too
 TINY = 1e-9
 
 

@@ -228,7 +228,7 @@ def pair_table(records: Sequence[dict]) -> pd.DataFrame:
             "null_95": _over(_high, one["null"]), "naive_r": one["naive_r"],
             "naive_p": one["naive_p"], "naive_null_95": _over(_high, one["naive_null"]),
             "without_leaky_cells": one["r_without_leaky_cells"], "sign_p": one["sign_p"],
-            "found": one["found"], "verdict": one["verdict"],
+            "found": one["found"], "verdict": one["verdict"], "folder": one["folder"],
         } for one in records
     ]  # fmt: skip
     table = pd.DataFrame(rows)

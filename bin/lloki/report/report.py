@@ -16,6 +16,7 @@ from lloki.report import (
     figure_stages,
     figures,
     markup,
+    niches,
     programs,
     results,
     run,
@@ -55,7 +56,8 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, programs.metagenes, results.alignment, *run.SECTIONS, citations,
+            results.maps, programs.metagenes, niches.niches, results.alignment, *run.SECTIONS,
+            citations,
         )
     ]  # fmt: skip
 
@@ -140,7 +142,7 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    drawn |= programs.pictures(material)
+    drawn |= programs.pictures(material) | niches.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):
