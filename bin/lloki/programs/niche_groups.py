@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from lloki.support.search import find_neighbours
 
 NEAREST = 15
+MANY = 50_000  # cells above which neighbours are found by an index
 FEW = 10  # cells of a cluster in a slice, below which the slice has no say
 SMALL = 20  # cells of a cluster, below which it is in no group
 
@@ -23,7 +24,8 @@ def leiden(space: np.ndarray, resolution: float = 1.0, seed: int = 0) -> np.ndar
     import igraph
 
     n = len(space)
-    near = find_neighbours(space, min(NEAREST, n - 1), seed=seed).indices
+    method = "approx" if n > MANY else "exact"
+    near = find_neighbours(space, min(NEAREST, n - 1), method=method, seed=seed).indices
     rows = np.repeat(np.arange(n), near.shape[1])
     graph = sp.csr_matrix((np.ones(len(rows)), (rows, near.ravel())), shape=(n, n))
     graph = sp.triu(graph + graph.T).tocoo()
