@@ -62,11 +62,11 @@ def components(counts, width=20):
 
 def labels_of(data, space):
     """obs['cell_type_coarse'], or the kind whose markers a cell's cluster has most of."""
-    from lloki.programs.niche_groups import leiden
+    from lloki.programs.niche_groups import focus_clusters
 
     if "cell_type_coarse" in data.obs:
         return data.obs["cell_type_coarse"].astype(str).to_numpy(object)
-    clusters = leiden(space, 2.0, 0)
+    clusters = focus_clusters(space, 2.0, 0)
     levels = logged(data.X).tocsc()
     means = np.stack([np.asarray(levels[clusters == c].mean(axis=0)).ravel()
                       for c in range(clusters.max() + 1)])  # fmt: skip
@@ -105,7 +105,7 @@ def fit_of(name, data, labels, space, pair, k, nulls, **options):
         name, name, name, data.obsm["spatial"], data.X, data.var_names, labels == focus,
         {near: labels == near}, labels,
     )  # fmt: skip
-    clusters = {name: niche_groups.leiden(space[one.focus])}
+    clusters = {name: niche_groups.focus_clusters(space[one.focus])}
     sides, genes, own = niche_sides.sides_of([one], clusters, near, k=k, **options)
     return niches.fit(sides, genes, nulls=nulls), sides, own, one
 
@@ -231,7 +231,7 @@ def scale(cells, focus, genes, nulls):
     one = niche_sides.tissue("s", "T", "s", places, counts, [f"G{i}" for i in range(genes)], own,
                              {"near": near})  # fmt: skip
     told("means")
-    clusters = {"s": niche_groups.leiden(space.astype(np.float32))}
+    clusters = {"s": niche_groups.focus_clusters(space.astype(np.float32))}
     told("Leiden")
     sides, keys, _ = niche_sides.sides_of([one], clusters, "near")
     told("field and ranks")

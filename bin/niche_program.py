@@ -244,7 +244,7 @@ class _Atlas:
     def _clusters(self, focus):
         import numpy as np
 
-        from lloki.programs.niche_groups import leiden
+        from lloki.programs.niche_groups import focus_clusters
         from lloki.slices import parts
         from lloki.slices.labels import as_text
 
@@ -262,7 +262,7 @@ class _Atlas:
                 kept.append(block[focus[starts : starts + len(block)]])
                 starts += len(block)
             place = np.cumsum(focus) - 1
-            codes = leiden(np.concatenate(kept)[place[rows]], resolution, seed)
+            codes = focus_clusters(np.concatenate(kept)[place[rows]], resolution, seed)
             names = [str(i) for i in range(codes.max() + 1)]
         all_of_them = np.zeros(len(focus), dtype=np.int64)
         all_of_them[rows] = codes

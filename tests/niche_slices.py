@@ -80,7 +80,7 @@ def fitted(slices, k=50, nulls=39, seed=0, leak_guard=True, wanted=None):
             tissue(name, "T", name, places, counts, SYMBOLS, focus, {"B": labels == "B"}, labels)
         )
         spaces.append(space[focus])
-    clusters = niche_groups.leiden(np.concatenate(spaces), 1.0, 0)
+    clusters = niche_groups.focus_clusters(np.concatenate(spaces), 1.0, 0)
     starts = np.cumsum([0, *map(len, spaces)])
     clusters = {t.name: clusters[a:b] for t, a, b in
                 zip(tissues, starts[:-1], starts[1:], strict=True)}  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
 
+from lloki.support.leiden import leiden
 from lloki.support.search import find_neighbours
 
 NEAREST = 15
@@ -16,30 +16,17 @@ FEW = 10  # cells of a cluster in a slice, below which the slice has no say
 SMALL = 20  # cells of a cluster, below which it is in no group
 
 
-def leiden(space: np.ndarray, resolution: float = 1.0, seed: int = 0) -> np.ndarray:
+def focus_clusters(space: np.ndarray, resolution: float = 1.0, seed: int = 0) -> np.ndarray:
     """Clusters of cells (n int64, the largest is 0): Leiden on the 15 nearest by cosine.
 
     space: n × d. Modularity; an edge counts twice where each is among the other's nearest.
     """
-    import igraph
-
     n = len(space)
     method = "approx" if n > MANY else "exact"
     near = find_neighbours(space, min(NEAREST, n - 1), method=method, seed=seed).indices
     rows = np.repeat(np.arange(n), near.shape[1])
-    graph = sp.csr_matrix((np.ones(len(rows)), (rows, near.ravel())), shape=(n, n))
-    graph = sp.triu(graph + graph.T).tocoo()
-    made = igraph.Graph(n, np.column_stack([graph.row, graph.col]), directed=False)
-    igraph.set_random_number_generator(random.Random(seed))
-    try:
-        found = made.community_leiden(
-            "modularity", weights=graph.data, resolution=resolution, n_iterations=4
-        )
-    finally:
-        igraph.set_random_number_generator(random)
-    labels = np.asarray(found.membership)
-    order = np.argsort(-np.bincount(labels), kind="stable")
-    return np.argsort(order)[labels]
+    graph = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, near.ravel())), shape=(n, n))
+    return leiden(sp.csr_matrix(graph + graph.T), resolution, seed)
 
 
 def one_hot(labels: np.ndarray, count: int) -> sp.csr_matrix:
