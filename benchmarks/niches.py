@@ -117,6 +117,25 @@ def best(fit, side, count=12):
     return " ".join(fit.genes[chosen[np.argsort(-weight, kind="stable")][:count]])
 
 
+def draw(path, fit, tissues, sides):
+    """Nulls with both correlations, and the score by distance."""
+    import pandas as pd
+
+    from lloki.programs import niche_field, niche_summary
+    from lloki.report import figure_niches, figures
+
+    (one,), (side,) = tissues, sides
+    (near,) = one.neighbours.values()
+    cells = pd.DataFrame({
+        "sample": side.name, "score": fit.scores[0],
+        "distance_um": niche_field.distance_to(one.places, near, one.focus),
+    })  # fmt: skip
+    nulls = {"naive": fit.naive[1:], "cross-fitted": fit.r[1:]}
+    found = {"naive": fit.naive[0], "cross-fitted": fit.r[0]}
+    drawn = figure_niches.null_histograms(nulls, found, niche_summary.bands(cells))
+    Path(path).write_bytes(figures.png(drawn, 110))
+
+
 @main.command()
 @click.option("--slice", "paths", multiple=True, required=True)
 @click.option("--pair", "asked", multiple=True, default=PAIRS)
@@ -124,7 +143,8 @@ def best(fit, side, count=12):
 @click.option("--k", default=100, show_default=True)
 @click.option("--nulls", default=199, show_default=True)
 @click.option("--unguarded", is_flag=True)
-def pairs(paths, asked, together, k, nulls, unguarded):
+@click.option("--picture", help="A PNG of what chance gives for the first pair.")
+def pairs(paths, asked, together, k, nulls, unguarded, picture):
     """Pairs in real slices."""
     from lloki.programs import niche_summary, niches
 
@@ -147,6 +167,8 @@ def pairs(paths, asked, together, k, nulls, unguarded):
                 f"{r['r_without_leaky_cells']:.3f} |", flush=True,
             )  # fmt: skip
             genes.append(f"{name}: {pair}: up {best(fit, 'up')}; down {best(fit, 'down')}")
+            if picture and not kept:
+                draw(picture, fit, [one], sides)
             kept[name, pair] = fit, data, labels, space
     print(*genes, sep="\n")
     for (name, pair), (fit, *_) in kept.items():
