@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo demo-add test fuzz lint lint-nf-core bench lock baselines images bundle test-containers test-executors clean
+.PHONY: help setup demo demo-add test test-long fuzz lint lint-nf-core bench lock baselines images bundle test-containers test-executors clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,8 +19,11 @@ demo-add: setup  ## map one of the example slices onto the model of the others
 	nextflow run . -profile test --input assets/demo/new.csv --add_to results/known --outdir results/added --overwrite
 	@echo; ls -1 "$(CURDIR)/results/added/"{integrated.h5ad,report.html}
 
-test: setup  ## run all tests (ARGS='-m "not pipeline"' for those without Nextflow)
+test: setup  ## run the tests (ARGS='-m "not pipeline"' for those without Nextflow)
 	pytest $(ARGS)
+
+test-long: setup  ## run all tests, the long ones too
+	pytest -m "" $(ARGS)
 
 fuzz: setup  ## run the commands on thousands of spoilt files (ARGS="--cases 20000 --jobs 4")
 	PYTHONPATH=bin:tests python -m fuzzing $(ARGS)
