@@ -77,7 +77,7 @@ def main(
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
-        metagenes=_programs(metagenes), **_niches(niches),
+        metagenes=_programs(metagenes), **read_niches(niches),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
@@ -194,7 +194,7 @@ def _programs(folder: str | None):
     }  # fmt: skip
 
 
-def _niches(folder: str | None) -> dict:
+def read_niches(folder: str | None) -> dict:
     """The pairs of the folder that niche_program.py wrote, and those of them that are shown."""
     if folder is None:
         return {}

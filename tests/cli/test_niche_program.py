@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from niche_slices import SYMBOLS, made_up
 
 import niche_program
+import report
 from lloki.integration import joined
 from lloki.slices import files, findings
+from lloki.support.errors import InputError
 
 NAMES = ("a", "b")
 SMALL = "--k 40 --nulls 39".split()
@@ -139,6 +141,17 @@ def test_a_program_of_an_earlier_run_is_scored_in_new_cells(done, run_before, tm
     assert program["left_out"] == {"b": "the program was made of it"}
     other = json.loads((tmp_path / "niches/F_near_C/program.json").read_text())
     assert other["held_out"] == "blocks"
+
+
+def test_the_report_reads_the_folder_and_refuses_another(done, tmp_path):
+    found = report.read_niches(str(done / "niches"))
+    assert [niche.name for niche in found["niches"]] == found["niches_table"]["folder"].tolist()
+    assert set(found["niches"][0].tables) == {"cells", "genes", "genes_by_slice", "bands"}
+    (tmp_path / "F_near_B").mkdir()
+    found["niches_table"].to_csv(tmp_path / "pairs.csv")
+    (tmp_path / "F_near_B/program.json").write_text("{}")
+    with pytest.raises(InputError, match="it is no niche program"):
+        report.read_niches(str(tmp_path))
 
 
 def test_clusters_may_be_given(run_before, tmp_path):
