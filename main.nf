@@ -19,6 +19,8 @@ include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { METAGENES } from './modules/metagenes/main'
 include { NICHE_PROGRAM } from './modules/niche_program/main'
+include { CLUSTER } from './modules/cluster/main'
+include { DOMAINS } from './modules/domains/main'
 include { COMPLETE } from './modules/complete/main'
 include { COMPARE } from './subworkflows/compare/main'
 include { BENCHMARK } from './modules/benchmark/main'
@@ -78,6 +80,20 @@ workflow LLOKI {
         found = found.mix(NICHE_PROGRAM.out.cells)
         near = [NICHE_PROGRAM.out]
     }
+    // Kinds of cells and the genes that mark them; domains of the tissue.
+    kinds = []
+    if (given().cluster) {
+        CLUSTER(integrated, by_sample(together), [], settings('cluster', ['--label-key': labels.take(1)]))
+        kinds << CLUSTER.out
+    }
+    domains = []
+    if (given().domains) {
+        DOMAINS(integrated, [], settings('domains', ['--label-key': labels.take(1)]))
+        domains << DOMAINS.out
+    }
+    annotation = kinds + domains
+    tables = annotation.inject(channel.empty()) { all, one -> all.mix(one.tables) }.flatten()
+    found = annotation.inject(found) { all, one -> all.mix(one.cells) }
 
     // The integrated file, with all that was found of its cells.
     COMPLETE(integrated, by_name(found), settings('complete'))
@@ -116,7 +132,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + programs + near + [
+    done = others + viewer + programs + annotation + near + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -125,7 +141,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, niches,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, by_name(tables), niches,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -137,7 +153,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            metagenes: programs, niche_program: near, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            metagenes: programs, cluster: kinds, domains: domains, niche_program: near, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

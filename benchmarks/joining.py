@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Time and memory of what sees all slices: `integrate.py`, then `benchmark.py`, on made-up slices.
+"""Time and memory of what sees all slices: `integrate.py`, then the others, on made-up slices.
 
-Cells of 20 types in slices of two technologies, 100 shared genes, LLOKI of 128 numbers, LLOKI-FP of
-40. A row for each size and step: seconds of the processor, by the clock, peak memory. `joining` is
-without UMAPs, `UMAPs` what they take beside; `scores` are those of X_lloki against the baseline.
+Cells of 20 types in slices of two technologies, 100 shared genes and as many own ones as are asked
+for, LLOKI of 128 numbers, LLOKI-FP of 40. A row for each size and step: seconds of the processor,
+by the clock, peak memory, size of the file. `joining` is without UMAPs, `UMAPs` what they take
+beside; `scores` are those of X_lloki against the baseline; `clusters` is `cluster.py`.
 """
 
 import math
@@ -26,29 +27,32 @@ TYPES, GENES, WIDTHS = 20, 100, {"X_lloki": 128, "X_lloki_fp": 40}
 @click.command()
 @click.option("--cells", multiple=True, default=[20_000], show_default=True)
 @click.option("--slices", default=5, show_default=True)
-@click.option("--skip", multiple=True, type=click.Choice(["UMAPs", "scores", "report"]))
-def main(cells, slices, skip) -> None:
+@click.option("--own-genes", default=0, show_default=True, help="Of each technology.")
+@click.option("--skip", multiple=True, type=click.Choice("UMAPs scores report clusters".split()))
+def main(cells, slices, own_genes, skip) -> None:
     """Print a row for each size and step, and how steps grow from one size to the next."""
-    print(f"{'cells':>9} {'step':8} {'CPU s':>8} {'wall s':>8} {'peak MB':>8}  growth")
+    print(
+        f"{'cells':>9} {'step':8} {'CPU s':>8} {'wall s':>8} {'peak MB':>8} {'file MB':>7}  growth"
+    )
     before: dict[str, tuple[int, float]] = {}
     for size in cells:
         with tempfile.TemporaryDirectory() as folder:
-            for step, (cpu, wall, peak) in _steps(Path(folder), size, slices, skip):
+            for step, (cpu, wall, peak) in _steps(Path(folder), size, slices, own_genes, skip):
                 growth = ""
                 if step in before:
                     smaller, taken = before[step]
                     growth = f"n^{math.log(cpu / taken) / math.log(size / smaller):.2f}"
                 before[step] = size, cpu
-                print(
-                    f"{size:9,} {step:8} {cpu:8.1f} {wall:8.1f} {peak:8.0f}  {growth}", flush=True
-                )
+                size_mb = (Path(folder) / "integrated.h5ad").stat().st_size / 1e6
+                figures = f"{cpu:8.1f} {wall:8.1f} {peak:8.0f} {size_mb:7.0f}"
+                print(f"{size:9,} {step:8} {figures}  {growth}", flush=True)
 
 
-def _steps(folder: Path, cells: int, slices: int, skip: tuple[str, ...]):
+def _steps(folder: Path, cells: int, slices: int, own_genes: int, skip: tuple[str, ...]):
     """Steps and what they took, one after the other."""
     given = []
     for number in range(slices):
-        given += _write(folder, number, cells // slices)
+        given += _write(folder, number, cells // slices, own_genes)
     joined = folder / "integrated.h5ad"
     command = ["integrate.py", *given, "--output", joined]
     alone = _run(*command, "--no-umap")
@@ -56,6 +60,12 @@ def _steps(folder: Path, cells: int, slices: int, skip: tuple[str, ...]):
     if "UMAPs" not in skip:
         whole = _run(*command)
         yield "UMAPs", (whole[0] - alone[0], whole[1] - alone[1], whole[2])
+    if "clusters" not in skip:
+        expressed = [x for i in range(slices) for x in ("--slice", folder / f"s{i}.slice.h5ad")]
+        yield "clusters", _run(
+            "cluster.py", "--input", joined, *expressed, "--label-key", "type", "--output",
+            folder / "clusters", "--cells", folder / "cluster.cells.h5ad",
+        )  # fmt: skip
     scored = ["benchmark.py", "--input", joined, "--label-key", "type", "--output", folder / "b",
               "--embedding", "X_lloki"]  # fmt: skip
     if "scores" not in skip:
@@ -74,7 +84,7 @@ def _steps(folder: Path, cells: int, slices: int, skip: tuple[str, ...]):
         )  # fmt: skip
 
 
-def _write(folder: Path, number: int, cells: int) -> list[object]:
+def _write(folder: Path, number: int, cells: int, own_genes: int) -> list[object]:
     """A slice and its embedding; the options that name them."""
     import anndata as ad
     import pandas as pd
@@ -87,7 +97,7 @@ def _write(folder: Path, number: int, cells: int) -> list[object]:
         {
             "sample": pd.Categorical([f"s{number}"] * cells),
             "technology": pd.Categorical([f"T{number % 2}"] * cells),
-            "panel": pd.Categorical(["p"] * cells),
+            "panel": pd.Categorical([f"p{number % 2 if own_genes else ''}"] * cells),
             "type": pd.Categorical([f"type {code}" for code in codes]),
         },
         index=names,
@@ -98,14 +108,16 @@ def _write(folder: Path, number: int, cells: int) -> list[object]:
     for key, width in WIDTHS.items():
         middles = shared.normal(size=(TYPES, width)) + 0.3 * rng.normal(size=width)
         obsm[key] = (middles[codes] + rng.normal(size=(cells, width))).astype(np.float32)
-    matrix = sp.random_array(
-        (cells, GENES), density=0.2, format="csr", dtype=np.float32, rng=rng,
-        data_sampler=lambda size: rng.exponential(size=size).astype(np.float32),
-    )  # fmt: skip
-    var = pd.DataFrame(index=[f"gene{i}" for i in range(GENES)])
+    counts = sp.csr_matrix(sp.random_array(
+        (cells, GENES + own_genes), density=0.2, format="csr", dtype=np.float32, rng=rng,
+        data_sampler=lambda size: rng.geometric(0.5, size=size).astype(np.float32),
+    ))  # fmt: skip
+    own = [f"T{number % 2} gene{i}" for i in range(own_genes)]
+    var = pd.DataFrame(index=[*(f"gene{i}" for i in range(GENES)), *own])
     paths = folder / f"s{number}.lloki.h5ad", folder / f"s{number}.slice.h5ad"
     ad.AnnData(obs=obs, obsm=obsm).write_h5ad(paths[0])
-    ad.AnnData(sp.csr_matrix(matrix), obs=obs, var=var).write_h5ad(paths[1])
+    layers = {"counts": counts}
+    ad.AnnData(counts.log1p(), obs=obs, var=var, layers=layers).write_h5ad(paths[1])
     return ["--input", paths[0], "--slice", paths[1]]
 
 

@@ -26,8 +26,12 @@ EMBEDDINGS = ("X_lloki_fp", "X_lloki")
     default=50_000,
     help="Fit UMAPs to so many cells at most, drawn so that rare groups stay; place the others.",
 )
-def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells) -> None:
-    """Join all slices: cells, coordinates, embeddings, PCA on shared genes, UMAPs."""
+@click.option(
+    "--genes", "which", type=click.Choice(["union", "shared"]), default="union",
+    help="Genes in the file: all that any slice measured, or those that every slice has.",
+)  # fmt: skip
+def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, which) -> None:
+    """Join all slices: cells, genes, coordinates, embeddings, PCA on shared genes, UMAPs."""
     import numpy as np
     import pandas as pd
 
@@ -57,18 +61,20 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells) -> None:
         notes["umap_cells"] = umap_cells
     with run.output(output) as temporary, parts.JoinedFile(temporary, len(obs)) as file:
         _join_arrays(run, file, embedded)
-        for part in expressed.values():
-            part.X = parts.read_matrix(part.uns["path"], part.shape)
-            file.extend(joined.shared_expression([part], genes))
-            part.X = None
+        names, measured = _join_genes(run, file, expressed, embedded, which)
         if len(genes):
             shape = len(obs), len(genes)
-            file.fill(joined.BASELINE, graph.stored_components(file.expression, shape, n_pcs, seed))
+            columns = pd.Index(names).get_indexer(genes)
+
+            def read(rows):
+                return (block[:, columns] for block in file.expression(rows))
+
+            file.fill(joined.BASELINE, graph.stored_components(read, shape, n_pcs, seed))
         pictured = [k for k in ("X_lloki", "X_lloki_fp", joined.BASELINE) if k in file]
         for key in pictured if umap else []:
             where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
             file.fill(joined.umap_key(key), where)
-        file.finish(obs, genes, {
+        file.finish(obs, names, {
             "lloki": {
                 "embedder": embedder,
                 "embedder_model": embedder_model,
@@ -77,7 +83,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells) -> None:
                 "integrate": notes,
             },
             **figures.colours_of_all(obs),
-        })  # fmt: skip
+        }, {"measured": measured})  # fmt: skip
         embeddings = {key: file.rows(key).shape[1] for key in pictured}
         aligned = "spatial_aligned" in file
     technology = obs.get("technology")
@@ -86,6 +92,7 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells) -> None:
         cells=len(obs),
         embedder=embedder,
         genes_shared=len(genes),
+        genes=len(names),
         technologies=[] if technology is None else technology.cat.categories.tolist(),
         embeddings=embeddings,
         aligned=aligned,
@@ -114,6 +121,32 @@ def _expressed(path: str):
     data.obs = data.obs[[name for name in data.obs if name == "sample"]]
     data.uns["path"] = path
     return data
+
+
+def _join_genes(run: Run, file, expressed: dict, embedded: dict, which: str):
+    """Write values and counts, a slice after the other; names of the genes, and who measures them.
+
+    Counts are left out where a slice has none.
+    """
+    from lloki.integration import joined
+    from lloki.slices import parts
+
+    names, places = joined.genes_of([part.var_names for part in expressed.values()], which)
+    lacking = [s for s, part in expressed.items() if not parts.has_counts(part.uns["path"])]
+    if lacking:
+        run.warn(f"layers['counts'] is left out: {', '.join(lacking)} has none")
+    for part, place in zip(expressed.values(), places, strict=True):
+        found = parts.read_matrix_and_counts(part.uns["path"], part.shape)
+        for name, matrix in zip(("X", "layers/counts"), found, strict=True):
+            if name == "X" or not lacking:
+                file.extend(joined.spread(matrix, place, len(names)), name)
+    panels = [str(p.obs["panel"].iloc[0]) if "panel" in p.obs else s for s, p in embedded.items()]
+    panels = [panel.replace("/", "_") for panel in panels]  # HDF5 takes it for a path
+    measured, differ = joined.measured(names, places, panels)
+    for panel in differ:
+        run.warn(f"slices of panel {panel} differ in their genes: varm['measured'] has those that "
+                 "all of them have")  # fmt: skip
+    return names, measured
 
 
 def _join_arrays(run: Run, file, embedded: dict) -> None:

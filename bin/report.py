@@ -33,6 +33,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
 @click.option("--niches", help="Niche programs: the folder niches.")
+@click.option("--annotation", help="Tables of clusters and domains: a folder.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -52,6 +53,7 @@ def main(
     alignment_scores,
     metagenes,
     niches,
+    annotation,
     versions,
     params,
     label_key,
@@ -63,7 +65,8 @@ def main(
     if not Path(config).is_file():
         raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
-    from lloki.report import figures, report
+    from lloki.report import clusters as kinds
+    from lloki.report import domains, figures, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
@@ -77,7 +80,9 @@ def main(
         transforms=_table(transforms, "sample", "reference", "method"),
         landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
-        metagenes=_programs(metagenes), **read_niches(niches),
+        metagenes=_tables(metagenes, programs.TABLES, programs.NEEDED),
+        annotation=_tables(annotation, kinds.TABLES | domains.TABLES, ()) or {},
+        **read_niches(niches),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
@@ -181,16 +186,14 @@ def _table(path: str | None, *columns: str):
     return table
 
 
-def _programs(folder: str | None):
-    """The tables of the folder that metagenes.py wrote, by name."""
+def _tables(folder: str | None, columns, needed):
+    """The tables of a folder, by name: those with these columns; some need not be there."""
     if folder is None:
         return None
-    from lloki.report import programs
-
-    paths = {name: Path(folder) / f"{name}.csv" for name in programs.TABLES}
+    paths = {name: Path(folder) / f"{name}.csv" for name in columns}
     return {
-        name: _table(str(path), *programs.TABLES[name]) for name, path in paths.items()
-        if path.is_file() or name in programs.NEEDED
+        name: _table(str(path), *columns[name]) for name, path in paths.items()
+        if path.is_file() or name in needed
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def entries(String stage, item) {
 def entry(String stage, String name) {
     def slice = is_of_a_slice(stage, name) ? name.tokenize('.')[0] : null
     def folder = file(params.outdir).toUriString().replaceAll('/+$', '')
-    return [slice: slice, stage: stage, file: "${folder}/${place(slice, name)}".toString()]
+    return [slice: slice, stage: stage, file: "${folder}/${place(stage, slice, name)}".toString()]
 }
 
 // What follows says of files what conf/modules.config does with them.
@@ -40,7 +40,7 @@ def is_intermediate(String name) {
 }
 
 /** Where a file lies below the folder of the results. */
-def place(slice, String name) {
+def place(String stage, slice, String name) {
     if (slice) {
         return "slices/${slice}/${name}"
     }
@@ -52,6 +52,9 @@ def place(slice, String name) {
     }
     if (name.endsWith('.png') || name.endsWith('.pdf')) {
         return "figures/${name}"
+    }
+    if (stage in ['cluster', 'domains']) {
+        return "annotation/${name}"
     }
     return name in ['coherence.csv', 'embeddings.h5ad'] || name.endsWith('.not_run.txt') ? "benchmark/${name}" : name
 }

@@ -16,6 +16,7 @@ process REPORT {
     path landmarks
     path alignment_scores
     path metagenes
+    path annotation, stageAs: 'annotation/*'
     path niches
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
@@ -34,7 +35,8 @@ process REPORT {
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
-        ${metagenes ? "--metagenes ${metagenes}" : ''} ${niches ? "--niches ${niches}" : ''} \\
+        ${metagenes ? "--metagenes ${metagenes}" : ''} ${annotation ? '--annotation annotation' : ''} \\
+        ${niches ? "--niches ${niches}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}

@@ -31,7 +31,8 @@ def folder(tmp_path):
         "p": rng.random(30),
     })  # fmt: skip
     findings.write(tmp_path / "one.cells.h5ad", CELLS, table, obsp={"near": graph})
-    findings.write(tmp_path / "two.cells.h5ad", CELLS, obsm={"X_more": rng.random((30, 3))})
+    findings.write(tmp_path / "two.cells.h5ad", CELLS, obsm={"X_more": rng.random((30, 3))},
+                   uns={"neighbors": {"params": {"n_neighbors": 15}}})  # fmt: skip
     return tmp_path
 
 
@@ -53,6 +54,7 @@ def test_what_was_found_is_added_and_the_rest_stays(folder):
     assert (after.X != before.X).nnz == 0 and (after.obsp["near"] != one.obsp["near"]).nnz == 0
     assert after.uns["lloki"]["embedder"] == "mosaic"
     assert len(after.uns["kind_colors"]) == 2
+    assert after.uns["neighbors"]["params"]["n_neighbors"] == 15
 
 
 def test_nothing_found_gives_the_same_file(folder):

@@ -4,12 +4,14 @@ import json
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from demo_slices import demo_slice
 
 import integrate
 from lloki.slices import files
+from lloki.slices.genes import match_keys
 
 SLICES = {"osm": "osmFISH", "star": "STARmap", "xen": "Xenium"}
 
@@ -115,6 +117,59 @@ def test_the_baseline_is_pca_of_the_genes_all_slices_share(prepared, result):
     record = json.loads(result.with_suffix(".json").read_text())
     assert record["genes_shared"] == len(shared)
     assert record["embedder"] == "mosaic"
+
+
+@pytest.mark.slow
+def test_expression_is_that_of_every_slice_on_all_genes(prepared, result):
+    data = ad.read_h5ad(result)
+    keys = pd.Index(match_keys(data.var_names))
+    panels = dict(zip(data.obs["sample"], data.obs["panel"], strict=True))
+    genes = set()
+    for sample in SLICES:
+        part = ad.read_h5ad(prepared / f"{sample}.slice.h5ad")
+        own = (data.obs["sample"] == sample).to_numpy()
+        columns = keys.get_indexer(match_keys(part.var_names))
+        assert (columns >= 0).all()
+        for matrix, before in ((data.X, part.X), (data.layers["counts"], part.layers["counts"])):
+            found = matrix[own]
+            assert (found[:, columns] != before).nnz == 0 and found.nnz == before.nnz
+        measured = data.varm["measured"][panels[sample]]
+        assert set(np.flatnonzero(measured)) == set(columns)
+        genes |= set(columns)
+    assert len(genes) == data.n_vars and len(data.varm["measured"].columns) == 3
+
+
+def test_shared_genes_alone_give_the_same_baseline(prepared, tmp_path):
+    made = {}
+    for which in ("union", "shared"):
+        done = run(prepared, tmp_path / f"{which}.h5ad", "--no-umap", "--genes", which)
+        assert done.exit_code == 0, done.output
+        made[which] = ad.read_h5ad(tmp_path / f"{which}.h5ad")
+    few, many = made["shared"], made["union"]
+    assert few.var_names.tolist() == list(many.uns["lloki"]["shared_genes"])
+    assert few.varm["measured"].to_numpy().all()
+    assert (many[:, few.var_names].X != few.X).nnz == 0
+    np.testing.assert_array_equal(few.obsm["X_pca_shared"], many.obsm["X_pca_shared"])
+
+
+def test_counts_that_a_slice_lacks_are_left_out_and_panels_that_differ_told(prepared, tmp_path):
+    def change(data):
+        del data.layers["counts"]
+        return data[:, :20].copy()
+
+    folder = changed(prepared, tmp_path / "changed", "star", change, "slice")
+    for sample in ("osm", "star"):
+        path = folder / f"{sample}.lloki.h5ad"
+        data = files.read_h5ad(path)
+        data.obs["panel"] = "one/two"
+        path.unlink()
+        files.write_h5ad(data, path)
+    done = run(folder, tmp_path / "integrated.h5ad", "--no-umap")
+    assert done.exit_code == 0, done.output
+    data = ad.read_h5ad(tmp_path / "integrated.h5ad")
+    assert "counts" not in data.layers and "counts'] is left out: star has none" in done.stderr
+    assert "slices of panel one_two differ" in done.stderr
+    assert data.varm["measured"]["one_two"].sum() < 20
 
 
 @pytest.mark.slow

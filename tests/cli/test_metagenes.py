@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from demo_slices import demo_slice
+from demo_slices import NAMES, integrated
 from scipy.stats import pearsonr
 
 import metagenes
-from lloki.integration import joined
 from lloki.slices import files
 
-NAMES = ("osmfish", "starmap", "xenium")
 SMALL = "--k 5 --iterations 10 --starts 2 --repeats 2".split()
 
 
@@ -22,21 +20,7 @@ SMALL = "--k 5 --iterations 10 --starts 2 --repeats 2".split()
 def run_before(tmp_path_factory):
     """Prepared slices of 400 real cells, integrated with an embedding of their types."""
     folder = tmp_path_factory.mktemp("slices")
-    rng = np.random.default_rng(0)
-    tables, arrays, kinds = [], {"X_lloki": [], "spatial": []}, {}
-    for name in NAMES:
-        data = demo_slice(name)
-        data = data[np.sort(rng.choice(data.n_obs, 400, False))].copy()
-        data = files.prepare(data, name, sample=name, technology=name)
-        files.write_h5ad(data, folder / f"{name}.slice.h5ad")
-        tables.append(data.obs)
-        arrays["spatial"].append(data.obsm["spatial"])
-        of_type = [kinds.setdefault(t, rng.gamma(1, size=12)) for t in data.obs["cell_type_coarse"]]
-        arrays["X_lloki"].append(np.array(of_type) + rng.gamma(1, 0.3, (len(data), 12)) + 0.4)
-    obs = joined.join_obs(tables)
-    obsm = {key: np.concatenate(parts) for key, parts in arrays.items()}
-    obsm["X_lloki"] = obsm["X_lloki"].astype(np.float32)
-    files.write_h5ad(ad.AnnData(obs=obs, obsm=obsm), folder / "integrated.h5ad")
+    integrated(folder)
     return folder
 
 

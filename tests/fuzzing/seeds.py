@@ -119,6 +119,10 @@ COMMANDS = (
             "integrated.h5ad a.slice.h5ad b.slice.h5ad sets.gmt"),
     command("metagenes --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
             "--model @metagenes/model.npz", "laid", "metagenes/model.npz"),
+    command("cluster --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
+            "--resolution 0.5 --resolution-fine 1", "clusters",
+            "integrated.h5ad a.slice.h5ad b.slice.h5ad"),
+    command("domains --input @integrated.h5ad --number 3", "domains", "integrated.h5ad"),
     command("complete --input @integrated.h5ad --cells @metagenes.cells.h5ad", "complete.h5ad",
             "metagenes.cells.h5ad integrated.h5ad"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),

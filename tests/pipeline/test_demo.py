@@ -46,6 +46,9 @@ def test_integrated_holds_every_cell_once_with_every_embedding(demo):
         assert np.isfinite(whole.obsm[key]).all(), key
     assert set(whole.obs["technology"]) == {"osmFISH", "STARmap", "Xenium"}
     assert whole.obs["cell_type_coarse"].notna().all()
+    assert whole.obs["lloki_cluster"].notna().all() and whole.obsp["connectivities"].nnz
+    assert whole.n_vars > 1100 and list(whole.layers["counts"].shape) == list(whole.shape)
+    assert whole.varm["measured"].sum().min() == 33
 
 
 def test_a_metagene_is_of_oligodendrocytes_in_every_technology(demo):

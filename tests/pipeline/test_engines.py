@@ -26,6 +26,8 @@ STARTS = {
     "pretrain_scgpt": "PRETRAIN_SCGPT",
     "viewer_files": "VIEWER_FILES",
     "metagenes": "METAGENES",
+    "cluster": "CLUSTER",
+    "domains": "DOMAINS",
 }
 ALWAYS = """
 PREPARE_SLICE CHECK_REFERENCE CHECK_INPUTS

@@ -22,7 +22,8 @@ prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
-metagenes niche_program complete join_shared baseline export_embedding benchmark viewer_files report
+metagenes niche_program cluster domains complete join_shared baseline export_embedding benchmark
+viewer_files report
 """.split()
 
 # What the processes give a script: files, and what the samplesheet says of a slice.
@@ -47,6 +48,8 @@ GIVEN = {
     "integrate": "slice",
     "metagenes": "slice label_key found gene_sets model",
     "niche_program": "slice label_key found cells model",
+    "cluster": "slice label_key found labels",
+    "domains": "label_key found labels",
     "complete": "cells",
     "join_shared": "",
     "baseline": "",
@@ -55,7 +58,7 @@ GIVEN = {
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
     "report": "integrated metrics coherence embeddings history transforms landmarks "
-    "alignment_scores metagenes niches versions params label_key config",
+    "alignment_scores metagenes annotation niches versions params label_key config",
 }
 
 

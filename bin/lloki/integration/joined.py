@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from lloki.integration import sketch
-from lloki.slices.genes import shared
+from lloki.slices.genes import shared, union
 from lloki.support.search import find_neighbours
 
 BASELINE = "X_pca_shared"
@@ -74,6 +74,57 @@ def shared_expression(slices: Sequence[ad.AnnData], genes: np.ndarray) -> sp.csr
     """X of all slices under one another, restricted to `genes` (CSR float32)."""
     blocks = [sp.csr_matrix(s.X)[:, shared(genes, s.var_names)[1]] for s in slices]
     return sp.csr_matrix(sp.vstack(blocks), dtype=np.float32)
+
+
+def genes_of(
+    panels: Sequence[Sequence[str]], which: str = "union"
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Genes of all slices, and for each panel the place of its columns in them (-1: nowhere).
+
+    which: `shared`, those that all panels hold, or `union`, those that any does; each by its name
+    in the first panel that has it.
+    """
+    if which == "union":
+        return union(panels)
+    names, places = shared_genes(panels), []
+    for panel in panels:
+        places.append(np.full(len(panel), -1))
+        known, own = shared(names, panel)
+        places[-1][own] = known
+    return names, places
+
+
+def spread(matrix: sp.csr_matrix, place: np.ndarray, genes: int) -> sp.csr_matrix:
+    """A slice's values (n × g) among so many genes (n × G float32): each column at its place."""
+    place = place[matrix.indices]
+    kept = place >= 0
+    rows = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    found = sp.csr_matrix(
+        (matrix.data[kept].astype(np.float32), place[kept].astype(np.int32), rows),
+        shape=(matrix.shape[0], genes),
+    )
+    found.sort_indices()
+    return found
+
+
+def measured(
+    genes: np.ndarray, places: Sequence[np.ndarray], panels: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Whether a panel measures a gene (G × panels, bool), and panels whose slices differ in that.
+
+    places: of `genes_of`, a slice each; panels: of each slice. A gene counts as measured by a panel
+    where all of its slices have it.
+    """
+    found = pd.DataFrame(index=pd.Index(genes, dtype=object).astype(str))
+    differ = dict.fromkeys(())
+    for place, panel in zip(places, panels, strict=True):
+        own = np.zeros(len(genes), dtype=bool)
+        own[place[place >= 0]] = True
+        if panel in found and not np.array_equal(found[panel], own):
+            differ[panel] = None
+            own &= found[panel].to_numpy()
+        found[panel] = own
+    return found, list(differ)
 
 
 def neighbour_table(space: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

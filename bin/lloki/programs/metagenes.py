@@ -20,9 +20,8 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
-from lloki.support.threads import parallel
+from lloki.support.threads import one_blas_thread, parallel
 
 LEAST = 1e-10  # of a value of X; z above SEEN counts as there
 SEEN = 1e-3
@@ -118,7 +117,7 @@ def assemble(
 
 def blocks(function: Callable, n: int) -> list:
     """Results of a function of row slices of n rows, on all cores; the same for any number."""
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         return parallel(function, [slice(a, min(a + ROWS, n)) for a in range(0, n, ROWS)])
 
 

@@ -19,6 +19,7 @@ EMBEDDERS = {
     "mosaic": "the mosaic model (low-rank, fitted to the data of this run; no pretrained weights)",
     "scgpt": "scGPT, a pretrained transformer",
 }
+CLUSTER = "lloki_cluster"  # of obs
 CLUSTERS = 12
 DRAWN = 50_000  # cells of which clusters are found
 
@@ -39,6 +40,7 @@ class Material:
     metagenes: Mapping[str, pd.DataFrame] | None = None
     niches: Sequence | None = None  # of report.niches.Niche, in the order of the table
     niches_table: pd.DataFrame | None = None
+    annotation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None
@@ -83,7 +85,10 @@ class Material:
 
     @cached_property
     def clusters(self) -> figures.Colouring:
-        """Cells by K-means cluster of the LLOKI embedding; of many, those of a draw."""
+        """Cells by cluster; without clusters by K-means of the embedding, of many by a draw."""
+        if CLUSTER in self.data.obs:
+            by = figures.colouring_of(self.data, CLUSTER)
+            return figures.Colouring("LLOKI cluster", by.values, by.colours)
         from sklearn.cluster import KMeans
 
         space = self.data.obsm["X_lloki"]

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from lloki.integration.joined import BASELINE
 from lloki.report import (
+    clusters,
+    domains,
     figure_alignment,
     figure_scores,
     figure_stages,
@@ -47,6 +49,10 @@ SPICEMIX = (
     "Chidester B, Zhou T, Alam S, Ma J. SpiceMix enables integrative single-cell spatial modeling "
     "of cell identity. Nature Genetics 55, 78–88 (2023). doi:10.1038/s41588-022-01256-z"
 )
+LEIDEN = (
+    "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden: guaranteeing well-connected "
+    "communities. Scientific Reports 9, 5233 (2019). doi:10.1038/s41598-019-41695-z"
+)
 STYLE = Path(__file__).with_name("report.css")
 
 
@@ -56,8 +62,8 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
-            results.maps, programs.metagenes, niches.niches, results.alignment, *run.SECTIONS,
-            citations,
+            results.maps, clusters.clusters, domains.domains, programs.metagenes, niches.niches,
+            results.alignment, *run.SECTIONS, citations,
         )
     ]  # fmt: skip
 
@@ -114,6 +120,8 @@ def citations(material: Material) -> Section:
     cited = list(CITATIONS)
     if str(material.data.uns.get("lloki", {}).get("embedder", "")).startswith("scgpt"):
         cited.insert(1, SCGPT)
+    if "clusters" in material.annotation:
+        cited.append(LEIDEN)
     if material.metagenes is not None:
         cited.append(SPICEMIX)
     if material.metrics is not None:
@@ -142,7 +150,8 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    drawn |= programs.pictures(material) | niches.pictures(material)
+    drawn |= clusters.pictures(material) | domains.pictures(material) | programs.pictures(material)
+    drawn |= niches.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)
     if curves := run.loss_curves(material):

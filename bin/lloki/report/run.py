@@ -31,6 +31,8 @@ STAGES = {
     "integrate": "Slices joined, UMAPs",
     "metagenes": "Metagenes",
     "niche_program": "Niche programs",
+    "cluster": "Clusters and their markers",
+    "domains": "Tissue domains",
     "complete": "Findings added to the integrated file",
     "join_shared": "Shared genes for other methods",
     "baseline": "Other methods",

@@ -20,13 +20,14 @@ def write(
     obs: pd.DataFrame | None = None,
     obsm: Mapping[str, object] | None = None,
     obsp: Mapping[str, object] | None = None,
+    uns: Mapping[str, object] | None = None,
 ) -> None:
-    """An AnnData without X: columns, arrays (n × d) and graphs (n × n, sparse) of n cells.
+    """An AnnData without X: columns, arrays (n × d), graphs (n × n, sparse) of n cells, and notes.
 
     All in the order of `cells`, which is that of the integrated file.
     """
     table = pd.DataFrame(index=cells) if obs is None else obs.set_axis(cells)
-    files.write_h5ad(ad.AnnData(obs=table, obsm=obsm, obsp=obsp), path)
+    files.write_h5ad(ad.AnnData(obs=table, obsm=obsm, obsp=obsp, uns=uns), path)
 
 
 def read(paths: Iterable[str | Path], cells: pd.Index) -> ad.AnnData:
@@ -40,7 +41,7 @@ def read(paths: Iterable[str | Path], cells: pd.Index) -> ad.AnnData:
         if not one.obs_names.equals(cells):
             fact = "its cells are not those of the integrated file, in their order"
             raise InputError(path, fact, "run the stage that wrote it again")
-        for name in ("obs", "obsm", "obsp"):
+        for name in ("obs", "obsm", "obsp", "uns"):
             own, all_of_it = getattr(one, name), getattr(found, name)
             for key in own:
                 if key in all_of_it:
@@ -60,7 +61,7 @@ def add(source: str | Path, target: Path, found: ad.AnnData, notes: Mapping[str,
         obs = ad.io.read_elem(file["obs"])
         obs[list(found.obs)] = found.obs
         ad.io.write_elem(file, "obs", obs, dataset_kwargs=parts.LIGHT)
-        groups = {name: getattr(found, name) for name in ("obsm", "obsp")} | {"uns": notes}
+        groups = {"obsm": found.obsm, "obsp": found.obsp, "uns": {**found.uns, **notes}}
         for group, values in groups.items():
             for key, value in values.items():
                 ad.io.write_elem(file.require_group(group), key, value, dataset_kwargs=parts.LIGHT)

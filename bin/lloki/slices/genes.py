@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,27 @@ def shared(first: object, second: object) -> tuple[np.ndarray, np.ndarray]:
             pairs.append((i, place[key]))
     index = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return index[:, 0], index[:, 1]
+
+
+def union(panels: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Genes that any panel holds (G names), and for each panel the place of its columns in them.
+
+    Names are those of the first panel that holds a gene; genes meet as `shared` has them. Where a
+    panel holds a gene twice, its first column counts, and the place of the other is -1.
+    """
+    names: list[str] = []
+    places: dict[tuple[str, ...], np.ndarray] = {}
+    for panel in dict.fromkeys(tuple(map(str, panel)) for panel in panels):
+        known, own = shared(names, panel)
+        keys = match_keys(panel)
+        place = np.full(len(panel), -1)
+        place[own] = known
+        new = ~pd.Index(keys).duplicated() & ~np.isin(keys, keys[own])
+        place[new] = len(names) + np.arange(new.sum())
+        names.extend(np.asarray(panel, dtype=object)[new])
+        places[panel] = place
+    found = [places[tuple(map(str, panel))] for panel in panels]
+    return np.array(names, dtype=object), found
 
 
 @dataclass(frozen=True)

@@ -104,16 +104,22 @@ def read_matrix_and_counts(
     return matrix, check_matrix(counts, path)
 
 
+def has_counts(path: str | Path) -> bool:
+    """Whether a file has layers['counts']."""
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
+        return "layers/counts" in file
+
+
 class JoinedFile:
     """An AnnData file that is written rows by rows; no more than a block is in memory.
 
-    Made for so many cells: `add` gives rows of an array of obsm, `extend` rows of X in their order,
-    `finish` the rest. What was written is read again by `rows` and `expression`.
+    Made for so many cells: `add` gives rows of an array of obsm, `extend` rows of X, or of counts,
+    in their order, `finish` the rest. What was written is read again by `rows` and `expression`.
     """
 
     def __init__(self, path: str | Path, cells: int) -> None:
         self.path, self.cells = Path(path), cells
-        self._pointers = [np.zeros(1, dtype=np.int64)]
+        self._pointers: dict[str, list[np.ndarray]] = {}
         self._file = h5py.File(path, "w")
         _encode(self._file, "anndata")
         for name in ("layers", "obsm", "obsp", "varm", "varp"):
@@ -144,20 +150,22 @@ class JoinedFile:
             self.add(key, start, block)
             start += len(block)
 
-    def extend(self, matrix: sp.csr_matrix) -> None:
-        """More rows of X."""
-        if "X" not in self._file:
-            _encode(self._file.create_group("X"), "csr_matrix")
-            for name, dtype in (("data", np.float32), ("indices", np.int32)):
-                self._file["X"].create_dataset(
-                    name, (0,), dtype, maxshape=(None,), chunks=(CHUNK_BYTES // 4,), **LIGHT
+    def extend(self, matrix: sp.csr_matrix, name: str = "X") -> None:
+        """More rows of X, or of layers/counts."""
+        if name not in self._file:
+            _encode(self._file.create_group(name), "csr_matrix")
+            for part, dtype in (("data", np.float32), ("indices", np.int32)):
+                self._file[name].create_dataset(
+                    part, (0,), dtype, maxshape=(None,), chunks=(CHUNK_BYTES // 4,), **LIGHT
                 )
-        self._genes, last = matrix.shape[1], self._pointers[-1][-1]
-        for name in ("data", "indices"):
-            stored = self._file[f"X/{name}"]
+        self._genes = matrix.shape[1]
+        pointers = self._pointers.setdefault(name, [np.zeros(1, dtype=np.int64)])
+        last = pointers[-1][-1]
+        for part in ("data", "indices"):
+            stored = self._file[f"{name}/{part}"]
             stored.resize((last + matrix.nnz,))
-            stored[last:] = getattr(matrix, name)
-        self._pointers.append(matrix.indptr[1:].astype(np.int64) + last)
+            stored[last:] = getattr(matrix, part)
+        pointers.append(matrix.indptr[1:].astype(np.int64) + last)
 
     def __contains__(self, key: str) -> bool:
         """Whether there is obsm[key]."""
@@ -169,7 +177,7 @@ class JoinedFile:
 
     def expression(self, rows: int | None = None) -> Iterator[sp.csr_matrix]:
         """X, so many rows at a time (None: all at once)."""
-        pointers = np.concatenate(self._pointers)
+        pointers = np.concatenate(self._pointers["X"])
         step = rows or self.cells
         for start in range(0, self.cells, step):
             own = pointers[start : start + step + 1]
@@ -177,17 +185,25 @@ class JoinedFile:
             shape = len(own) - 1, self._genes
             yield sp.csr_matrix((data, indices, (own - own[0]).astype(np.int32)), shape=shape)
 
-    def finish(self, obs: pd.DataFrame, genes: Iterable[str], uns: Mapping[str, object]) -> None:
-        """The cells, the genes and the notes; the end of X."""
+    def finish(
+        self,
+        obs: pd.DataFrame,
+        genes: Iterable[str],
+        uns: Mapping[str, object],
+        varm: Mapping[str, object] | None = None,
+    ) -> None:
+        """The cells, the genes, what is known of them, and the notes; the end of X and counts."""
         var = pd.DataFrame(index=pd.Index(genes).astype(str))
-        pointers = np.concatenate(self._pointers)
-        small = pointers[-1] <= np.iinfo(np.int32).max
-        self._file["X"].create_dataset(
-            "indptr", data=pointers.astype(np.int32 if small else np.int64), **LIGHT
-        )
-        self._file["X"].attrs["shape"] = [self.cells, self._genes]
+        for name, parts in self._pointers.items():
+            pointers = np.concatenate(parts)
+            small = pointers[-1] <= np.iinfo(np.int32).max
+            self._file[name].create_dataset(
+                "indptr", data=pointers.astype(np.int32 if small else np.int64), **LIGHT
+            )
+            self._file[name].attrs["shape"] = [self.cells, self._genes]
+        elements = {"obs": obs, "var": var, "uns": dict(uns), "varm": dict(varm or {})}
         with writing(self.path):
-            for name, value in (("obs", obs), ("var", var), ("uns", dict(uns))):
+            for name, value in elements.items():
                 ad.io.write_elem(self._file, name, value, dataset_kwargs=LIGHT)
 
 

@@ -132,7 +132,11 @@ def write_spatialdata(data: ad.AnnData, path: Path) -> None:
     colours = {f"{old}_colors": f"{new}_colors" for old, new in columns.items()}
     uns = {colours.get(key, key): value for key, value in data.uns.items()}
     uns["spatialdata_attrs"] = keys
-    table = ad.AnnData(data.X, obs=obs, var=data.var, obsm=dict(data.obsm), uns=uns)
+    layers = {key: value for key, value in data.layers.items() if key}  # None: X, of anndata 0.13
+    table = ad.AnnData(
+        data.X, obs=obs, var=data.var, obsm=dict(data.obsm), varm=dict(data.varm), layers=layers,
+        uns=uns,
+    )  # fmt: skip
     root = zarr.open_group(path, mode="w", zarr_format=2)
     root.attrs["spatialdata_attrs"] = {"version": "0.1"}
     with ad.settings.override(allow_write_nullable_strings=False), warnings.catch_warnings():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
-from lloki.support.threads import parallel
+from lloki.support.threads import one_blas_thread, parallel
 
 ROWS = 2048  # of a block, whose products are one thread's work
 
@@ -26,7 +25,7 @@ def assign(space: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarr
         least = gaps[np.arange(len(part)), found] + np.einsum("ij,ij->i", part, part)
         return found, np.maximum(least, 0)
 
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         found = parallel(block, range(0, len(space), ROWS))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 

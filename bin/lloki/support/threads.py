@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+import numpy as np  # noqa: F401 (its BLAS is looked for once)
+from threadpoolctl import ThreadpoolController
 
 
 def thread_count() -> int:
@@ -13,6 +18,14 @@ def thread_count() -> int:
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_libraries = functools.cache(ThreadpoolController)  # looking for them takes a millisecond
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """Within it NumPy's products take one thread, so that many can be made side by side."""
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 def parallel(function: Callable, items: Iterable) -> list:

@@ -76,6 +76,38 @@ def test_shared_genes_meet_under_any_spelling_and_in_one_order():
     np.testing.assert_array_equal(found.toarray(), [[1, 2], [5, 6], [1, 2], [7, 8]])
 
 
+PANELS = (["Gad1", "Tmem2", "Sst", "SST"], ["PVALB", "CEMIP2", "gad1"], ["PVALB", "CEMIP2"])
+
+
+@pytest.mark.parametrize(
+    ("which", "names"),
+    [("union", ["Gad1", "Tmem2", "Sst", "PVALB"]), ("shared", ["Tmem2"])],
+)
+def test_values_of_panels_are_spread_over_all_genes_or_the_shared_ones(which, names):
+    found, places = joined.genes_of(PANELS, which)
+    assert found.tolist() == names
+    rng = np.random.default_rng(0)
+    keys = [{"CEMIP2": "TMEM2"}.get(n.upper(), n.upper()) for n in names]
+    for panel, place in zip(PANELS, places, strict=True):
+        dense = rng.poisson(1, (5, len(panel))).astype(np.float32)
+        wide = joined.spread(sp.csr_matrix(dense), place, len(names))
+        wanted = np.zeros((5, len(names)))
+        for i, gene in reversed(list(enumerate(panel))):
+            key = {"CEMIP2": "TMEM2"}.get(gene.upper(), gene.upper())
+            if key in keys:
+                wanted[:, keys.index(key)] = dense[:, i]
+        np.testing.assert_array_equal(wide.toarray(), wanted)
+        assert wide.has_sorted_indices and wide.dtype == np.float32
+
+
+def test_what_a_panel_measures_is_told_and_slices_that_differ():
+    genes, places = joined.genes_of(PANELS)
+    table, differ = joined.measured(genes, places, ["P", "Q", "Q"])
+    assert table["P"].tolist() == [True, True, True, False]
+    assert table["Q"].tolist() == [False, True, False, True] and differ == ["Q"]
+    assert joined.measured(genes, places, ["P", "Q", "R"])[1] == []
+
+
 def test_neighbours_are_the_nearest_with_the_cell_itself_first():
     space = np.random.default_rng(0).normal(size=(200, 7)).astype(np.float32)
     indices, distances = joined.neighbour_table(space, 10)

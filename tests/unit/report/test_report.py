@@ -89,11 +89,12 @@ def test_every_section_is_there_with_material_and_without(whole):
     bare = Material(records=[], data=joined())
     full, empty = report.sections(whole), report.sections(bare)
     assert [s.id for s in full] == [s.id for s in empty]
-    assert len({s.id for s in full}) == 15
-    assert [s.id for s in full if "Not in this report" in content(s)] == ["metagenes", "niches"]
+    assert len({s.id for s in full}) == 17
+    left = {s.id for s in full if "Not in this report" in content(s)}
+    assert left == {"clusters", "domains", "metagenes", "niches"}
     said = {s.id for s in empty if "Not in this report" in content(s)}
-    assert said == {
-        "metrics", "metagenes", "alignment", "sparsity", "training", "parameters", "versions"
+    assert said == left | {
+        "metrics", "alignment", "sparsity", "training", "parameters", "versions"
     }  # fmt: skip
 
 

@@ -132,3 +132,17 @@ def test_sets_of_genes_are_read_and_what_is_no_gmt_is_refused(tmp_path):
             genes.read_sets(path)
     with pytest.raises(InputError, match="not a readable text"):
         genes.read_sets(tmp_path)
+
+
+def test_a_union_has_every_gene_once_by_its_first_name():
+    names, places = genes.union(
+        [["Gad1", "HLA-A", "Ctgf"], ["GAD1", "gad1", "Sst", "HLA.A", "CCN2"]]
+    )
+    assert names.tolist() == ["Gad1", "HLA-A", "Ctgf", "Sst"]
+    assert [place.tolist() for place in places] == [[0, 1, 2], [0, -1, 3, 1, 2]]
+
+
+def test_a_union_of_one_panel_is_the_panel_and_none_is_none():
+    names, places = genes.union([["A", "B", "a"], ["A", "B", "a"]])
+    assert names.tolist() == ["A", "B"] and all(p.tolist() == [0, 1, -1] for p in places)
+    assert len(genes.union([])[0]) == 0

@@ -23,6 +23,8 @@ def data():
         var=pd.DataFrame(index=list("wxyz")),
         obsm={"X_lloki": rng.random((21, 3)).astype(np.float32), "spatial": rng.random((21, 2))},
         uns={"lloki": {"seed": 0, "genes": ["w", "x"]}, "other": 1},
+        varm={"measured": pd.DataFrame({"P": [True, False, True, True]}, index=list("wxyz"))},
+        layers={"counts": sp.csr_matrix(rng.poisson(0.9, (21, 4)).astype(np.float32))},
     )  # fmt: skip
 
 
@@ -46,12 +48,13 @@ def test_a_file_written_by_rows_is_the_one_that_anndata_writes(data, tmp_path):
         for rows in (slice(0, 5), slice(5, 6), slice(6, 21)):
             file.add("X_lloki", rows.start, data.obsm["X_lloki"][rows])
             file.extend(data.X[rows])
+            file.extend(data.layers["counts"][rows], "layers/counts")
         file.fill("spatial", np.split(data.obsm["spatial"], [4, 9]))
         assert "spatial" in file and "X_pca" not in file
         again = sp.vstack(list(file.expression(4)))
         assert (again != data.X).nnz == 0
         np.testing.assert_array_equal(file.rows("X_lloki")[3:8], data.obsm["X_lloki"][3:8])
-        file.finish(data.obs, data.var_names, data.uns)
+        file.finish(data.obs, data.var_names, data.uns, data.varm)
     assert layout(tmp_path / "rows.h5ad") == layout(tmp_path / "whole.h5ad")
 
 
@@ -72,7 +75,7 @@ def test_parts_are_what_the_whole_file_has(data, tmp_path):
     arrays = parts.read_arrays(path, 21, ["spatial", "X_none"])
     np.testing.assert_array_equal(arrays.pop("spatial"), data.obsm["spatial"])
     assert not arrays
-    assert (parts.read_matrix(path, (21, 4)) != data.X).nnz == 0
+    assert (parts.read_matrix(path, (21, 4)) != data.X).nnz == 0 and parts.has_counts(path)
     cells = parts.read_without_expression(path)
     assert cells.n_vars == 0 and cells.uns["other"] == 1 and set(cells.obsm) == set(shapes)
     few = parts.read_without_expression(path, lambda key: key == "spatial")

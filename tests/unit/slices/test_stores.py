@@ -29,6 +29,8 @@ def data():
     whole.obsm["spatial_aligned"] = whole.obsm["spatial"].copy()
     whole.obsm["spatial_aligned"][30:, :2] = whole.obsm["spatial"][30:, :2] @ TURN.T + [5, 7]
     whole.obsm["X_lloki"] = RNG.normal(size=(n, 3)).astype(np.float32)
+    whole.layers["counts"] = whole.X + whole.X
+    whole.varm["measured"] = pd.DataFrame({"P": [True, True, False, True]}, index=list("ABCD"))
     whole.uns = {"lloki": {"embedder": "mosaic"}, "cell type_colors": ["#ffffff"]}
     return whole
 
@@ -41,6 +43,8 @@ def test_our_own_reader_reads_the_table_back(data, tmp_path):
     found = source.data
     assert found.obs_names.tolist() == data.obs_names.tolist()
     np.testing.assert_array_equal(found.X.toarray(), data.X.toarray())
+    assert (found.layers["counts"] != data.layers["counts"]).nnz == 0
+    assert found.varm["measured"]["P"].tolist() == data.varm["measured"]["P"].tolist()
     for key, values in data.obsm.items():
         np.testing.assert_array_equal(found.obsm[key], values)
     columns = ["sample", "cell_type", "Cell_Type_", stores.ELEMENT, stores.INSTANCE]
