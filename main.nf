@@ -5,7 +5,7 @@
 
 include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
-include { annotates ; check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; parameters_json ; settings ; shared_settings } from './functions/parameters'
+include { annotates ; check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; niche_model ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
 include { by_name ; by_sample ; closing_words ; distinct_references ; finds_metagenes ; former_slices ; numbered ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
@@ -19,6 +19,7 @@ include { BENCHMARK_ALIGNMENT } from './modules/benchmark_alignment/main'
 include { INTEGRATE } from './modules/integrate/main'
 include { ANNOTATE } from './modules/annotate/main'
 include { METAGENES } from './modules/metagenes/main'
+include { NICHE_PROGRAM } from './modules/niche_program/main'
 include { CLUSTER } from './modules/cluster/main'
 include { DOMAINS } from './modules/domains/main'
 include { COMPLETE } from './modules/complete/main'
@@ -96,8 +97,19 @@ workflow LLOKI {
         domains << DOMAINS.out
     }
     annotation = carried + kinds + domains
+
+    // Programs of one kind of cell near another, by the labels that all cells have got, or their own.
+    niches = channel.value([])
+    near = []
+    if (given().niche || given().niche_model) {
+        labelled = by_name((carried + domains).inject(channel.empty()) { all, one -> all.mix(one.cells) })
+        own = carried ? [:] : ['--label-key': labels.take(1)]
+        NICHE_PROGRAM(integrated, by_sample(together), labelled, niche_model() ?: [], settings('niche_program', own))
+        niches = NICHE_PROGRAM.out.niches
+        near << NICHE_PROGRAM.out
+    }
     tables = annotation.inject(channel.empty()) { all, one -> all.mix(one.tables) }.flatten()
-    found = annotation.inject(found) { all, one -> all.mix(one.cells) }
+    found = (annotation + near).inject(found) { all, one -> all.mix(one.cells) }
 
     // The integrated file, with all that was found of its cells.
     COMPLETE(integrated, by_name(found), settings('complete'))
@@ -107,7 +119,7 @@ workflow LLOKI {
     GATHER_MODEL(
         TRAIN_CAE.out.model, embedder() == 'mosaic' ? LLOKI_FP.out.model : [],
         distinct_references(references, channel.fromList(held_references())),
-        metagenes.map { folder -> folder ?: fitted },
+        metagenes.map { folder -> folder ?: fitted }, niches.map { folder -> folder ?: niche_model() ?: [] },
         settings('gather_model', ['--setting': shared_settings().collect { name, value -> "${name}=${value}".toString() }]),
     )
 
@@ -136,7 +148,7 @@ workflow LLOKI {
     }
 
     // What was done, in figures.
-    done = others + viewer + programs + annotation + [
+    done = others + viewer + programs + annotation + near + [
         INPUTS.out, LLOKI_FP.out, TRAIN_CAE.out, INFER_CAE.out, FORMER_SLICE.out, GATHER_MODEL.out, ALIGNMENT.out,
         INTEGRATE.out, COMPLETE.out, COMPARE.out, BENCHMARK.out,
     ]
@@ -145,7 +157,7 @@ workflow LLOKI {
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
     REPORT(
         records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, by_name(tables),
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, metagenes, by_name(tables), niches,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
         file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
     )
@@ -157,7 +169,7 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], complete: COMPLETE.out,
-            annotate: carried, metagenes: programs, cluster: kinds, domains: domains, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
+            annotate: carried, metagenes: programs, cluster: kinds, domains: domains, niche_program: near, benchmark: BENCHMARK.out, benchmark_alignment: others, viewer_files: viewer,
             report: REPORT.out,
         ),
     )

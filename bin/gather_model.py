@@ -20,11 +20,12 @@ CELLS = 5_000  # of a reference: enough for the distribution of their sparsity
 @click.option("--mosaic", help="The embedder's model, where it is a mosaic model.")
 @click.option("--reference", multiple=True, help="A reference, h5ad; repeatable.")
 @click.option("--metagenes", help="The folder that metagenes.py wrote, or model.npz of it.")
+@click.option("--niches", help="The folder that niche_program.py wrote.")
 @click.option("--setting", multiple=True, metavar="NAME=VALUE",
               help="A parameter that slices are to share; repeatable.")  # fmt: skip
 @click.option("--output", required=True, help="The folder to write.")
 @seed_option
-def main(run: Run, input, mosaic, reference, metagenes, setting, output, seed) -> None:
+def main(run: Run, input, mosaic, reference, metagenes, niches, setting, output, seed) -> None:
     """Gather autoencoder, mosaic model, sparsity of the references and settings of a run."""
     from lloki.slices import files
 
@@ -52,6 +53,9 @@ def main(run: Run, input, mosaic, reference, metagenes, setting, output, seed) -
             programs = Path(metagenes)
             programs = programs / "model.npz" if programs.is_dir() else programs
             shutil.copy(programs, temporary / "metagenes.npz")
+        for program in sorted(Path(niches).glob("*/program.json")) if niches else ():
+            (temporary / "niches" / program.parent.name).mkdir(parents=True)
+            shutil.copy(program, temporary / "niches" / program.parent.name)
         (temporary / "references").mkdir()
         for name, data in held.items():
             files.write_h5ad(data, temporary / "references" / name)

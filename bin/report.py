@@ -33,6 +33,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
 @click.option("--annotation", help="Tables of labels, clusters and domains: a folder.")
+@click.option("--niches", help="Niche programs: the folder niches.")
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
@@ -51,6 +52,7 @@ def main(
     landmarks,
     alignment_scores,
     metagenes,
+    niches,
     annotation,
     versions,
     params,
@@ -81,6 +83,7 @@ def main(
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
         metagenes=_tables(metagenes, programs.TABLES, programs.NEEDED),
         annotation=_tables(annotation, found, ()) or {},
+        **read_niches(niches),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params),
@@ -193,6 +196,27 @@ def _tables(folder: str | None, columns, needed):
         name: _table(str(path), *columns[name]) for name, path in paths.items()
         if path.is_file() or name in needed
     }  # fmt: skip
+
+
+def read_niches(folder: str | None) -> dict:
+    """The pairs of the folder that niche_program.py wrote, and those of them that are shown."""
+    if folder is None:
+        return {}
+    from lloki.report import niches
+
+    table = _table(str(Path(folder) / "pairs.csv"), *niches.PAIRS)
+    found = []
+    for name in table["folder"].astype(str)[: niches.SHOWN]:
+        own = Path(folder) / name
+        record = _mapping(str(own / "program.json"))
+        if not all(key in record for key in niches.FIGURES):
+            fact = "it is no niche program"
+            raise InputError(own / "program.json", fact, "give what niche_program.py wrote")
+        tables = {
+            n: _table(str(own / f"{n}.csv"), *columns) for n, columns in niches.TABLES.items()
+        }
+        found.append(niches.Niche(name, record, tables))
+    return {"niches": found, "niches_table": table}
 
 
 def _losses(path: str | None):

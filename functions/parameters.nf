@@ -124,6 +124,12 @@ def annotates() {
     return given().annotate && (given().cell_type_key || given().reference_labels)
 }
 
+/** The niche programs that are scored: --niche_model, or those that the model holds; null: none. */
+def niche_model() {
+    def held = model_folder()?.resolve('niches')
+    return given().niche_model ? file(given().niche_model) : held?.exists() ? held : null
+}
+
 /** Parameters on which a slice's place in the embedding depends, as they hold: those of a model hold for mapped slices, too. */
 def shared_settings() {
     def names = [

@@ -10,6 +10,7 @@ process GATHER_MODEL {
     path mosaic, stageAs: 'mosaic_model'
     path references, stageAs: 'reference?/*'
     path metagenes
+    path niches
     val settings
 
     output:
@@ -21,7 +22,7 @@ process GATHER_MODEL {
     """
     ${prologue(task.cpus, settings)}
     gather_model.py --input ${cae} ${mosaic ? "--mosaic ${mosaic}" : ''} ${repeated('--reference', references)} \\
-        ${metagenes ? "--metagenes ${metagenes}" : ''} --output model ${settings.options} ${task.ext.args ?: ''}
+        ${metagenes ? "--metagenes ${metagenes}" : ''} ${niches ? "--niches ${niches}" : ''} --output model ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" model.json > versions.yml
     """
 

@@ -17,6 +17,7 @@ process REPORT {
     path alignment_scores
     path metagenes
     path annotation, stageAs: 'annotation/*'
+    path niches
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
     path multiqc_config
@@ -35,6 +36,7 @@ process REPORT {
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
         --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
         ${metagenes ? "--metagenes ${metagenes}" : ''} ${annotation ? '--annotation annotation' : ''} \\
+        ${niches ? "--niches ${niches}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}

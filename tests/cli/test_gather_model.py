@@ -44,10 +44,14 @@ def made(tmp_path):
     (tmp_path / "mosaic/config.json").write_text("{}")
     (tmp_path / "metagenes").mkdir()
     (tmp_path / "metagenes/model.npz").write_bytes(b"programs")
+    (tmp_path / "niches/F_near_B").mkdir(parents=True)
+    for name in ("program.json", "cells.csv"):
+        (tmp_path / "niches/F_near_B" / name).write_text("{}")
     ad.AnnData(counts(300), var=pd.DataFrame(index=GENES)).write_h5ad(tmp_path / "ref.h5ad")
     good(
         gather_model, "--input", tmp_path / "cae", "--mosaic", tmp_path / "mosaic",
-        "--metagenes", tmp_path / "metagenes", "--reference", tmp_path / "ref.h5ad",
+        "--metagenes", tmp_path / "metagenes", "--niches", tmp_path / "niches",
+        "--reference", tmp_path / "ref.h5ad",
         "--setting", "neighbors=40", "--setting", "a=b=c",
         "--output", tmp_path / "model",
     )  # fmt: skip
@@ -60,6 +64,8 @@ def test_a_model_is_one_folder_that_says_what_it_holds(made):
     assert record["settings"] == {"neighbors": "40", "a": "b=c"}
     assert record["references"] == ["ref.h5ad"]
     assert (made / "model/metagenes.npz").read_bytes() == b"programs"
+    held = [path.name for path in (made / "model/niches").rglob("*.*")]
+    assert held == ["program.json"]  # what is needed to score new cells
     for name in ("cae", "mosaic"):
         assert sha256(made / "model" / name) == sha256(made / name)
 

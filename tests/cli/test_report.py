@@ -98,11 +98,12 @@ def test_a_page_with_everything(folder, tmp_path):
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
     assert headings == [
         "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space",
-        "Labels carried over", "Clusters",
-        "Tissue domains", "Metagenes", "Alignment", "Sparsity", "Training", "Time and memory",
-        "Parameters", "Versions", "How to cite",
+        "Labels carried over", "Clusters", "Tissue domains", "Metagenes", "Niche programs",
+        "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions",
+        "How to cite",
     ]  # fmt: skip
-    assert page.count("Not in this report") == 5  # labels, clusters, domains, metagenes, sparsity
+    # labels, clusters, domains, metagenes, niche programs, sparsity
+    assert page.count("Not in this report") == 6
     for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
         assert text in page, text
     assert page.count("data:image/png;base64,") == 6 + 2 + 2
@@ -127,8 +128,8 @@ def test_a_page_with_the_least(folder, tmp_path):
     done = run(tmp_path / "in", tmp_path / "out/report.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "out/report.html").read_text()
-    # UMAPs, scores, labels, clusters, domains, metagenes, alignment, sparsity, losses, options,
-    # versions
+    # UMAPs, scores, labels, clusters, domains, metagenes, niche programs, alignment, sparsity,
+    # losses, options, versions
     assert page.count("Not in this report") == 11
     assert "cluster 1" in page
     assert {p.name for p in (tmp_path / "out/figures").iterdir()} == {

@@ -63,6 +63,18 @@ def test_a_metagene_is_of_oligodendrocytes_in_every_technology(demo):
     assert len(auc) == 3 and min(auc) > 0.9
 
 
+def test_astrocytes_near_neurons_have_a_program_in_every_technology(demo):
+    program = json.loads(
+        (demo / "results/niches/Astrocyte_near_Excitatory/program.json").read_text()
+    )
+    assert program["found"] and "Gfap" in {gene.title() for gene in program["down"]}
+    assert len(program["slices"]) == 3 and min(one["r"] for one in program["slices"]) > 0.1
+    scores = ad.read_h5ad(demo / "results/integrated.h5ad").obs["niche_Astrocyte_near_Excitatory"]
+    assert scores.notna().sum() == program["cells"]
+    assert (demo / "results/model/niches/Astrocyte_near_Excitatory/program.json").is_file()
+    assert (demo / "results/figures/niche_Astrocyte_near_Excitatory_null.png").is_file()
+
+
 def test_the_instruments_folder_is_read_with_its_table_of_labels(demo):
     record = json.loads((demo / "results/slices/xenium/xenium.slice.json").read_text())
     assert (record["format"], record["cells"], record["genes"]) == ("xenium", 1418, 248)

@@ -22,7 +22,8 @@ prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
 mosaic_embed train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
-annotate metagenes cluster domains complete join_shared baseline export_embedding benchmark
+annotate metagenes niche_program cluster domains complete join_shared baseline export_embedding
+benchmark
 viewer_files report
 """.split()
 
@@ -40,7 +41,7 @@ GIVEN = {
     "mosaic_embed": "model",
     "train_cae": "expression adapt_from checkpoint checkpoint_seconds",
     "infer_cae": "model",
-    "gather_model": "mosaic reference metagenes setting",
+    "gather_model": "mosaic reference metagenes niches setting",
     "former_slice": "slice model",
     "align_plan": "task_cells",
     "align_pairs": "plan task",
@@ -48,6 +49,7 @@ GIVEN = {
     "integrate": "slice",
     "annotate": "slice reference reference_of model label_key label_map hierarchy found_file",
     "metagenes": "slice label_key found gene_sets model",
+    "niche_program": "slice label_key found cells model",
     "cluster": "slice label_key found labels",
     "domains": "label_key found labels",
     "complete": "cells",
@@ -58,7 +60,7 @@ GIVEN = {
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
     "report": "integrated metrics coherence embeddings history transforms landmarks "
-    "alignment_scores metagenes annotation versions params label_key config",
+    "alignment_scores metagenes annotation niches versions params label_key config",
 }
 
 

@@ -4,8 +4,8 @@
 all slices, also with labels hidden; `transfer_calibration`: whether probabilities are right;
 `transfer_unknown`: cells outside what the sources cover; `tables`: all that as tables;
 `vocabularies`: labels of different names, and tables that join them.
-`leiden`: clusters of a graph; `clusters`: the graph of an embedding, its clusters on two levels, by
-a resolution that holds on parts of the cells; `places`: clusters of one technology alone, and what
+`clusters`: the graph of an embedding, its clusters on two levels, by a resolution that holds on
+parts of the cells; `places`: clusters of one technology alone, and what
 lies around them; `markers`: genes of clusters, in each slice that measured them and together.
 `domains`: cells with alike surroundings; `neighbourhoods`: labels that lie beside one another.
 """

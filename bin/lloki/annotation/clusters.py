@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lloki.annotation.leiden import by_size, leiden
 from lloki.integration import sketch
 from lloki.integration.joined import neighbour_table
+from lloki.support.leiden import by_size, leiden
 
 NEIGHBOURS = 15  # of a cell, itself among them, as in the UMAPs
 RESOLUTIONS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0)

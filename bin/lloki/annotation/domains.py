@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from lloki.annotation.leiden import by_size
 from lloki.integration import sketch
 from lloki.support import clusters
+from lloki.support.leiden import by_size
 from lloki.support.neighbours import nearest
 
 SIZES = 20, 50  # cells around one that are averaged

@@ -38,6 +38,8 @@ class Material:
     landmarks: pd.DataFrame | None = None
     alignment_scores: pd.DataFrame | None = None
     metagenes: Mapping[str, pd.DataFrame] | None = None
+    niches: Sequence | None = None  # of report.niches.Niche, in the order of the table
+    niches_table: pd.DataFrame | None = None
     annotation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from lloki.report import (
     figure_stages,
     figures,
     markup,
+    niches,
     programs,
     results,
     run,
@@ -63,7 +64,7 @@ def sections(material: Material) -> list[Section]:
         for make in (
             summary, warnings, results.slices, scores.scores, scores.umaps,
             results.maps, annotation.labels, clusters.clusters, domains.domains,
-            programs.metagenes, results.alignment, *run.SECTIONS, citations,
+            programs.metagenes, niches.niches, results.alignment, *run.SECTIONS, citations,
         )
     ]  # fmt: skip
 
@@ -150,7 +151,7 @@ def pictures(material: Material) -> dict[str, Figure]:
                 drawn[name] = figure_alignment.together(*sides)
         for (sample, reference), pair in results.aligned_pairs(material).items():
             drawn[f"alignment_{sample}_{reference}"] = figure_alignment.single(*pair)
-    for section in (annotation, clusters, domains, programs):
+    for section in (annotation, clusters, domains, programs, niches):
         drawn |= section.pictures(material)
     if found := run.sparsities(material):
         drawn["sparsity"] = figure_stages.sparsity_boxes(found)

@@ -31,6 +31,7 @@ STAGES = {
     "integrate": "Slices joined, UMAPs",
     "annotate": "Labels carried over",
     "metagenes": "Metagenes",
+    "niche_program": "Niche programs",
     "cluster": "Clusters and their markers",
     "domains": "Tissue domains",
     "complete": "Findings added to the integrated file",

@@ -3,5 +3,5 @@
 `cli`: the command of a stage, its common options, progress, outputs; `errors`: what ends it with
 one line; `checkpoint`: the state of a training; `checksum`, `storage`: files; `names`: of files and
 elements; `neighbours`, `search`: nearest neighbours, exact and by an index; `clusters`: k-means;
-`device`, `threads`: what computes.
+`leiden`: clusters of a graph; `device`, `threads`: what computes.
 """

@@ -113,7 +113,7 @@ class Run:
         }
         stem = output if output.is_dir() else output.with_suffix("")
         with self.output(stem.with_name(stem.name + ".json")) as temporary:
-            temporary.write_text(json.dumps(_plain(record), indent=2, allow_nan=False) + "\n")
+            temporary.write_text(json.dumps(plain(record), indent=2, allow_nan=False) + "\n")
 
 
 class Progress:
@@ -278,14 +278,14 @@ def package_versions() -> dict[str, str]:
     return {p: metadata.version(p) for p, m in REPORTED_PACKAGES.items() if m in loaded}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """A value as JSON can hold it; None for what is not finite."""
     if isinstance(value, dict):
-        return {str(key): _plain(v) for key, v in value.items()}
+        return {str(key): plain(v) for key, v in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # arrays, and NumPy's numbers too
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import kneighbors_graph
 
-from lloki.annotation.leiden import by_size, leiden, modularity
+from lloki.support.leiden import by_size, leiden, modularity
 
 
 def blobs(n=1200, k=6, d=5, spread=1.0, seed=0):
