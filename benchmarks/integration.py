@@ -7,7 +7,8 @@ aggregates and label transfer between batches (mean and standard deviation over 
 a technology with its panel. The labels are never shown to a method. Other methods get the genes
 that all slices share; each runs as a program in the environment that `make baselines` made for it.
 With several references a slice takes its targets from the one with which it shares most genes, and
-the embedding is fitted to all. Without arguments it takes the slices of the demo.
+the embedding is fitted to all; methods on LLOKI-FP get that. Without arguments it takes the slices
+of the demo.
 """
 
 import shlex
@@ -78,14 +79,14 @@ def main(
     if alone:
         score_alone(cells, label_key, ignore_label)
     row("PCA on shared genes", [base])
+    embedded = {"fp": embed(cells, [propagate(c, atlases) for c in cells], atlases)}
     for method in methods:
-        spaces = [baseline(method, cells, seed) for seed in range(seeds)]
+        spaces = [baseline(method, cells, seed, embedded["fp"]) for seed in range(seeds)]
         if spaces[0] is None:
             print(f"{method:26}not run: its environment is missing (`make baselines`)")
         else:
             row(method, spaces)
     options = dict(s.split("=") for s in settings)
-    embedded = {"fp": embed(cells, [propagate(c, atlases) for c in cells], atlases)}
     if pairs_too:
         score_pairs(cells, embedded["fp"], labels)
     row("LLOKI-FP", [np.concatenate(embedded["fp"])])
@@ -209,15 +210,19 @@ def embed(cells, matrices, atlases):
     return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
 
 
-def baseline(method, cells, seed):
-    """The embedding that another method gives, or None where its environment is missing."""
+def baseline(method, cells, seed, embedded):
+    """The embedding that another method gives, or None where its environment is missing.
+
+    embedded: LLOKI-FP of each slice, for methods that start from it.
+    """
+    import anndata as ad
     import pandas as pd
 
     from lloki.scores import baselines
 
     line = baselines.methods().loc[method]
     python = ROOT / ".venv/share/baselines" / line["environment"] / "bin/python"
-    if line["environment"] == "torch":
+    if line["environment"] in ("core", "torch"):
         python = sys.executable
     elif not python.exists():
         return None
@@ -226,9 +231,14 @@ def baseline(method, cells, seed):
         folder = Path(folder)
         (folder / "shared").mkdir()
         baselines.write(shared, folder / "shared")
+        more = []
+        for i, (space, part) in enumerate(zip(embedded, cells, strict=True)):
+            more += ["--embedding", folder / f"{i:03}.fp.h5ad"]
+            keep = part.obs[["sample", "technology", "panel"]]
+            ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(more[-1])
         subprocess.run(
             [python, ROOT / "bin" / line["program"], "--input", folder / "shared", "--output",
-             folder / "out.csv", "--seed", str(seed)], check=True, capture_output=True,
+             folder / "out.csv", "--seed", str(seed), *more], check=True, capture_output=True,
         )  # fmt: skip
         return baselines.read_embedding(folder / "out.csv", pd.Index(shared.cells["cell"]))
 

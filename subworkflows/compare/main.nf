@@ -21,21 +21,23 @@ workflow COMPARE {
     main:
     programs = methods.findAll { method -> method.program }
 
-    // Other methods, on the genes that all slices share.
+    // Other methods: on the genes that all slices share, or on the embedding that their line names.
     JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), settings('join_shared'))
-    BASELINE(channel.fromList(programs), JOIN_SHARED.out.shared, settings('baseline'))
+    on_genes = channel.fromList(programs.findAll { method -> !method.embedding }).map { method -> [method, []] }
+    on_embedding = with_embedding(programs.findAll { method -> method.embedding }, embedded, channel.empty())
+    BASELINE(on_genes.mix(on_embedding), JOIN_SHARED.out.shared, settings('baseline'))
 
     // The embedder by itself.
-    alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded)
+    alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded, channel.empty())
     EXPORT_EMBEDDING(
-        alone.inject(channel.empty()) { all, one -> all.mix(one) }.map { name, _options, fp -> [name, fp] },
+        alone.map { method, fp -> [method.method, fp] },
         settings('export_embedding', ['--key': 'X_lloki_fp']),
     )
 
     // The autoencoder with other options, or on another embedding.
-    variants = with_embedding(methods.findAll { method -> method.environment == 'ablation' }, embedded)
+    variants = with_embedding(methods.findAll { method -> method.environment == 'ablation' }, embedded, channel.empty())
     CAE_VARIANT(
-        variants.inject(channel.empty()) { all, one -> all.mix(one) },
+        variants.map { method, fp -> [method.method, method.options, fp] },
         by_sample(slices), settings('train_cae'), settings('infer_cae'),
     )
 
@@ -57,11 +59,10 @@ workflow COMPARE {
     results
 }
 
-/** Channels of [name, options, files]: each method with the embedding of all slices that the list gives it. */
-def with_embedding(methods, embedded) {
-    return methods.collect { method ->
-        by_sample(embedded[method.embedding]).map { slices -> [method.method, method.options, slices] }
-    }
+/** [method, files] beside what is in `others`: each method with the embedding of all slices that the list gives it. */
+def with_embedding(methods, embedded, others) {
+    def each = methods.collect { method -> by_sample(embedded[method.embedding]).map { slices -> [method, slices] } }
+    return each.inject(others) { all, one -> all.mix(one) }
 }
 
 /** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */

@@ -130,10 +130,13 @@ def test_every_method_and_every_ablation_has_its_task(switched):
     for method, line in baselines.methods().iterrows():
         if line["program"]:
             code = rows[f"COMPARE:BASELINE ({method})"]["exit"]
-            assert code == ("125" if method == "harmony" else "0"), method
+            assert code == ("125" if line["environment"] == "harmony" else "0"), method
         if line["environment"] == "ablation":
             assert f"COMPARE:CAE_VARIANT ({method})" in rows
     assert "COMPARE:EXPORT_EMBEDDING (scgpt)" in rows
+    others = task_files(folder, ".command.sh")["BASELINE"]
+    (on_embedding,) = (script for script in others if "baseline_mnn_fp.py" in script)
+    assert all(f"--embedding {sample}.fp.h5ad" in on_embedding for sample in SAMPLES)
     variants = task_files(folder, ".command.sh")["CAE_VARIANT"]
     ablations = baselines.methods().query("environment == 'ablation'")
     for options in filter(None, ablations["options"]):

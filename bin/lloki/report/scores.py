@@ -115,7 +115,8 @@ def _drawn(draws: int, table: pd.DataFrame) -> str:
 def _shared(record: dict) -> str:
     empty = sum(record.get("cells_without_shared_genes", {}).values())
     return (
-        f"Other methods saw the {record['genes_shared']} genes that all slices share; {empty:,} of "
+        f"Other methods, but those on LLOKI-FP or the embedder's alone, saw the "
+        f"{record['genes_shared']} genes that all slices share; {empty:,} of "
         f"{record['cells']:,} cells have no count in any of them and are scored all the same."
     )
 
@@ -219,6 +220,5 @@ def coherence_html(material: Material) -> str:
 def sources(keys: Sequence[str]) -> list[str]:
     """What to cite for the methods among these embeddings."""
     table = baselines.methods()
-    return [
-        source for method, source in table["source"].items() if source and f"X_{method}" in keys
-    ]
+    ran = table[[f"X_{method}" in keys for method in table.index]]
+    return list(dict.fromkeys(filter(None, ran["source"])))

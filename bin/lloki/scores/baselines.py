@@ -1,5 +1,8 @@
 """What every baseline is given and gives back: expression of the shared genes, an embedding.
 
+A method whose line in `baselines.csv` has `fp` as its `embedding` starts from LLOKI-FP, and is
+given the embedded slices beside the folder (`--embedding SAMPLE.fp.h5ad`, repeatable).
+
 A folder of plain files, so that a program in any language can be a baseline:
 
 - `expression.mtx`: cells × shared genes, log-normalised as in the slices (Matrix Market);
@@ -16,7 +19,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -29,9 +32,11 @@ import scipy.sparse as sp
 
 from lloki.integration import joined
 from lloki.integration.joined import BASELINE, NAMES
+from lloki.slices import files
 from lloki.slices.checks import check_matrix
 from lloki.support.cli import Run, command, seed_option
 from lloki.support.errors import InputError
+from lloki.support.neighbours import unit_rows
 
 COLUMNS = ("cell", "sample", "technology", "panel", "batch", "x", "y")
 TABLE = Path(__file__).with_name("baselines.csv")
@@ -42,13 +47,15 @@ class Shared:
     """All cells on the genes that all slices share: n cells, g genes.
 
     expression: n × g CSR float32, log-normalised; counts: the same of whole numbers, or None;
-    cells: n rows, see the module; genes: g names.
+    cells: n rows, see the module; genes: g names; embedding: LLOKI-FP (n × d float32, rows of
+    length 1), for methods that start from it, else None.
     """
 
     expression: sp.csr_matrix
     counts: sp.csr_matrix | None
     cells: pd.DataFrame
     genes: list[str]
+    embedding: np.ndarray | None = None
 
     @classmethod
     def of(cls, slices: Sequence[ad.AnnData]) -> Shared:
@@ -88,6 +95,21 @@ class Shared:
         """Coordinates in micrometres (n × 2 or 3)."""
         return self.cells[[c for c in "xyz" if c in self.cells]].to_numpy(np.float64)
 
+    def with_embedding(self, paths: Sequence[str]) -> Shared:
+        """The same with LLOKI-FP of all slices, read from their files in any order.
+
+        InputError where there is none, a cell is in no file or in two, or models differ.
+        """
+        if not paths:
+            fact = "this method starts from LLOKI-FP"
+            raise InputError("--embedding", fact, "give SAMPLE.fp.h5ad of every slice")
+        cells, space = stack(paths, "X_lloki_fp", "--embedding")
+        order = cells.get_indexer(self.cells["cell"])
+        if (order < 0).any():
+            name = self.cells["cell"][int(np.argmin(order))]
+            raise InputError("--embedding", f"cell {name!r} is missing", "give every slice's file")
+        return replace(self, embedding=unit_rows(space[order]))
+
     def of_whole_counts(self) -> sp.csr_matrix:
         """The counts; InputError where a slice came without them."""
         if self.counts is None:
@@ -115,8 +137,6 @@ def read(folder: str | Path) -> Shared:
         folder / "cells.csv", dtype=dict.fromkeys(COLUMNS[:5], str), keep_default_na=False
     )
     genes = pd.read_csv(folder / "genes.csv", dtype=str, keep_default_na=False)["gene"].tolist()
-    if not genes:
-        raise InputError(folder, "no gene is in every slice", "this method needs shared genes")
     lacking = [name for name in COLUMNS if name not in cells]
     if lacking:
         raise InputError(folder / "cells.csv", f"it has no column {lacking[0]!r}", "make it again")
@@ -130,6 +150,23 @@ def read(folder: str | Path) -> Shared:
             fact = f"it is {matrices[name].shape}, not {len(cells)} cells × {len(genes)} genes"
             raise InputError(path, fact, "make the folder again")
     return Shared(matrices["expression"], matrices.get("counts"), cells, genes)
+
+
+def stack(paths: Sequence[str], key: str, option: str) -> tuple[pd.Index, np.ndarray]:
+    """Names of the cells of many files, and their obsm[key] (n × d).
+
+    InputError, at this option of a command line, where a cell is in two files or they differ in d.
+    """
+    parts = [files.read_embedding(path, key) for path in paths]
+    cells = pd.Index(np.concatenate([part.obs_names for part in parts]))
+    if not cells.is_unique:
+        name = cells[cells.duplicated()][0]
+        raise InputError(option, f"cell {name!r} is in two files", "give each slice once")
+    widths = {part.obsm[key].shape[1] for part in parts}
+    if len(widths) > 1:
+        fact = f"obsm[{key!r}] has {' or '.join(map(str, sorted(widths)))} columns"
+        raise InputError(option, fact, "give embeddings of one model")
+    return cells, np.concatenate([part.obsm[key] for part in parts])
 
 
 def write_embedding(cells: pd.Series, space: np.ndarray, path: Path) -> None:
@@ -175,12 +212,23 @@ def baseline(name: str, *packages: str) -> Callable:
     def decorate(function: Callable) -> click.Command:
         @command("baseline", help=function.__doc__)
         @click.option("--input", required=True, help="Folder that join_shared.py wrote.")
+        @click.option(
+            "--embedding",
+            multiple=True,
+            help="SAMPLE.fp.h5ad of every slice, for a "
+            "method that starts from LLOKI-FP; repeatable.",
+        )
         @click.option("--output", required=True, help="The CSV to write: METHOD.embedding.csv.")
         @seed_option
         @functools.wraps(function)
-        def run_baseline(run: Run, input, output, seed) -> None:
+        def run_baseline(run: Run, input, embedding, output, seed) -> None:
             _check_installed(packages)
             shared = read(input)
+            if starts_from_embedding(name):
+                shared = shared.with_embedding(embedding)
+            elif not shared.genes:
+                fact = "no gene is in every slice"
+                raise InputError(input, fact, "this method needs shared genes")
             space = np.asarray(function(shared, seed), dtype=np.float32)
             if space.ndim != 2 or len(space) != len(shared.cells) or not np.isfinite(space).all():
                 fact = f"it gave {space.shape} for {len(shared.cells)} cells, or values not finite"
@@ -217,11 +265,16 @@ def methods() -> pd.DataFrame:
     """The table of methods (baselines.csv), by name.
 
     title; program in bin and the environment (image) that it runs in, or what it is part of
-    (integrate, embedder, ablation); of an embedder or an ablation the embedding that it is, or that
-    the autoencoder is trained on (fp: of LLOKI-FP, slice: of slices as they came, filled: of
-    LLOKI-FP without targets), and more options of that training; source to cite.
+    (integrate, embedder, ablation); the embedding that it is or starts from (fp: of LLOKI-FP,
+    slice: of slices as they came, filled: of LLOKI-FP without targets; none: from the shared
+    genes); of an ablation more options of the training; source to cite.
     """
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
+
+
+def starts_from_embedding(method: str) -> bool:
+    """Whether a method starts from LLOKI-FP, not from the shared genes."""
+    return methods()["embedding"].get(method, "") == "fp"
 
 
 def title(embedding: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import shlex
 
+import anndata as ad
 import click
 import numpy as np
 import pandas as pd
@@ -11,9 +12,11 @@ import scipy.sparse as sp
 import torch
 from click.testing import CliRunner
 
+import baseline_mnn_fp
 import baseline_staligner as staligner
 import train_cae
-from lloki.scores import baselines
+from lloki.scores import baselines, mnn
+from lloki.support import neighbours
 from lloki.support.errors import InputError
 
 
@@ -63,7 +66,7 @@ def test_what_is_missing_in_the_folder_is_named(shared, tmp_path):
     with pytest.raises(InputError, match="not 59 cells"):
         baselines.read(folder)
     (folder / "genes.csv").write_text("gene\n")
-    with pytest.raises(InputError, match="no gene is in every slice"):
+    with pytest.raises(InputError, match="not 59 cells × 0 genes"):
         baselines.read(folder)
     (folder / "genes.csv").unlink()
     with pytest.raises(InputError, match="join_shared"):
@@ -93,10 +96,10 @@ def test_a_faulty_embedding_is_refused(tmp_path, text, told):
         baselines.read_embedding(tmp_path / "x.csv", pd.Index(["c0", "c1"]))
 
 
-def run(command, shared, folder):
+def run(command, shared, folder, *more):
     output = folder / "method.embedding.csv"
-    arguments = ["--input", str(written(shared, folder)), "--output", str(output), "--seed", "3"]
-    return CliRunner().invoke(command, arguments), output
+    arguments = ["--input", written(shared, folder), "--output", output, "--seed", "3", *more]
+    return CliRunner().invoke(command, [str(argument) for argument in arguments]), output
 
 
 def test_a_baseline_is_a_function_of_shared_expression_and_seed(shared, tmp_path):
@@ -148,11 +151,68 @@ def test_an_ablation_trains_on_an_embedding_and_with_options_that_there_are():
     table = baselines.methods()
     rows = table[table["environment"].isin(["embedder", "ablation"])]
     assert set(rows["embedding"]) == {"fp", "slice", "filled"}
-    assert not any(table.drop(rows.index)["embedding"])
+    for method, embedding in table.drop(rows.index)["embedding"].items():
+        assert embedding == ("fp" if method.endswith("_fp") else "")
     for options in rows["options"]:
         train_cae.main.make_context("train_cae", [*shlex.split(options), "--input=a", "--output=b"])
     ablations = rows[rows["environment"] == "ablation"]
     assert not ablations[["embedding", "options"]].duplicated().any()
+
+
+# --- methods that start from LLOKI-FP
+
+
+@pytest.fixture
+def embedded(shared, tmp_path):
+    """--embedding and its files: 3 numbers a cell, the slices and their cells turned round."""
+    space = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32) + 2
+    options = []
+    for rows in (np.arange(59, 29, -1), np.arange(29, -1, -1)):
+        obs = shared.cells.iloc[rows].set_index("cell")[["sample"]]
+        options += ["--embedding", tmp_path / f"{len(options)}.fp.h5ad"]
+        ad.AnnData(obs=obs, obsm={"X_lloki_fp": space[rows]}).write_h5ad(options[-1])
+    return space, options
+
+
+def test_a_method_on_lloki_fp_gets_unit_rows_in_the_order_of_the_cells(shared, embedded, tmp_path):
+    space, options = embedded
+    command = baselines.baseline("harmony_fp")(lambda given, seed: given.embedding)
+    done, output = run(command, shared, tmp_path, *options)
+    assert done.exit_code == 0, done.output
+    found = baselines.read_embedding(output, pd.Index(shared.cells["cell"]))
+    lengths = np.linalg.norm(space, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, space / lengths, rtol=1e-4)
+
+
+def test_without_shared_genes_methods_on_lloki_fp_run_and_others_do_not(shared, embedded, tmp_path):
+    none = baselines.Shared(shared.expression[:, :0], None, shared.cells, [])
+    done, output = run(baseline_mnn_fp.main, none, tmp_path, *embedded[1])
+    assert done.exit_code == 0, done.output
+    space = baselines.read_embedding(output, pd.Index(shared.cells["cell"]))
+    expected = mnn.correct(neighbours.unit_rows(embedded[0]), shared.batches)
+    np.testing.assert_allclose(space, expected, rtol=1e-4, atol=1e-5)
+    (tmp_path / "again").mkdir()
+    done, _ = run(staligner.main, none, tmp_path / "again")
+    assert done.exit_code == 2 and "no gene is in every slice" in done.stderr
+
+
+def test_faulty_files_of_lloki_fp_are_told(shared, embedded, tmp_path):
+    first = embedded[1][:2]
+    wide = tmp_path / "wide.fp.h5ad"
+    data = ad.read_h5ad(embedded[1][3])
+    data.obsm["X_lloki_fp"] = np.ones((30, 4), dtype=np.float32)
+    data.write_h5ad(wide)
+    for i, (options, told) in enumerate([
+        ((), "this method starts from LLOKI-FP; give SAMPLE.fp.h5ad of every slice"),
+        (first, "cell 's:0' is missing"),
+        (first * 2, "'s:59' is in two files"),
+        ((*first, "--embedding", wide), "has 3 or 4 columns"),
+    ]):  # fmt: skip
+        (tmp_path / str(i)).mkdir()
+        done, output = run(baseline_mnn_fp.main, shared, tmp_path / str(i), *options)
+        assert done.exit_code == 2 and not output.exists()
+        assert "--embedding: " in done.stderr and told in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 # --- STAligner
