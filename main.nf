@@ -126,7 +126,7 @@ workflow LLOKI {
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
     embedded = [fp: fp.mix(FORMER_SLICE.out.lloki), slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
-    COMPARE(methods, together, embedded)
+    COMPARE(methods, together, embedded, distinct_references(references, channel.fromList(held_references())))
     BENCHMARK(
         integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
         settings('benchmark', ['--label-key': labels.take(1), '--expected': methods*.method]),

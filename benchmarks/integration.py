@@ -56,7 +56,8 @@ def main(
     from lloki.slices import files
 
     paths = paths or demo.slices()
-    atlases = [files.read_reference(r) for r in references or [demo.path("reference")]]
+    references = references or [demo.path("reference")]
+    atlases = [files.read_reference(r) for r in references]
     cells = [prepare(path) for path in paths]
     if batch == "sample":
         for c in cells:
@@ -81,7 +82,9 @@ def main(
     row("PCA on shared genes", [base])
     embedded = {"fp": embed(cells, [propagate(c, atlases) for c in cells], atlases)}
     for method in methods:
-        spaces = [baseline(method, cells, seed, embedded["fp"]) for seed in range(seeds)]
+        spaces = [
+            baseline(method, cells, seed, embedded["fp"], references) for seed in range(seeds)
+        ]
         if spaces[0] is None:
             print(f"{method:26}not run: its environment is missing (`make baselines`)")
         else:
@@ -210,15 +213,16 @@ def embed(cells, matrices, atlases):
     return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
 
 
-def baseline(method, cells, seed, embedded):
+def baseline(method, cells, seed, embedded, references):
     """The embedding that another method gives, or None where its environment is missing.
 
-    embedded: LLOKI-FP of each slice, for methods that start from it.
+    embedded: LLOKI-FP of each slice, references: paths, for methods that start from them.
     """
     import anndata as ad
     import pandas as pd
 
     from lloki.scores import baselines
+    from lloki.slices import files
 
     line = baselines.methods().loc[method]
     python = ROOT / ".venv/share/baselines" / line["environment"] / "bin/python"
@@ -231,9 +235,11 @@ def baseline(method, cells, seed, embedded):
         folder = Path(folder)
         (folder / "shared").mkdir()
         baselines.write(shared, folder / "shared")
-        more = []
+        more = [part for path in references for part in ("--reference", path)]
         for i, (space, part) in enumerate(zip(embedded, cells, strict=True)):
-            more += ["--embedding", folder / f"{i:03}.fp.h5ad"]
+            more += ["--slice", folder / f"{i:03}.slice.h5ad", "--embedding"]
+            files.write_h5ad(part, more[-2])
+            more.append(folder / f"{i:03}.fp.h5ad")
             keep = part.obs[["sample", "technology", "panel"]]
             ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(more[-1])
         subprocess.run(

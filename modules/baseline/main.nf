@@ -1,8 +1,8 @@
 include { add_environment ; prologue ; repeated } from '../../functions/task'
 
 /**
- * Another method on the genes that all slices share, or on LLOKI-FP. bin/lloki/scores/baselines.csv names its program
- * and its image.
+ * Another method: on the genes that all slices share, on LLOKI-FP, or on whole panels and the references.
+ * bin/lloki/scores/baselines.csv names its program and its image.
  *
  * One that cannot run says why in NAME.not_run.txt, and the pipeline goes on; so it does when the task
  * fails altogether, for want of an image for instance.
@@ -15,7 +15,7 @@ process BASELINE {
     errorStrategy { task.exitStatus in 130..145 && task.attempt <= 2 ? 'retry' : 'ignore' }
 
     input:
-    tuple val(method), path(embedded)
+    tuple val(method), path(embedded), path(slices), path(references)
     path shared
     val settings
 
@@ -31,6 +31,7 @@ process BASELINE {
     ${add_environment(method.environment)}
     status=0
     ${method.program} --input ${shared} ${repeated('--embedding', embedded)} \\
+        ${repeated('--slice', slices)} ${repeated('--reference', references)} \\
         --output ${method.method}.embedding.csv ${settings.options} ${task.ext.args ?: ''} 2> said || status=\$?
     cat said >&2
     if [ \$status -ge 128 ]; then

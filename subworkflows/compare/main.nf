@@ -17,15 +17,22 @@ workflow COMPARE {
     methods // rows of bin/lloki/scores/baselines.csv
     slices // [meta, slice]
     embedded // by the names of the column `embedding`: [meta, fp]
+    references // all of them, a list
 
     main:
     programs = methods.findAll { method -> method.program }
 
-    // Other methods: on the genes that all slices share, or on the embedding that their line names.
+    // Other methods, by their lines: on the genes that all slices share, an embedding, or whole panels and references.
     JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), settings('join_shared'))
-    on_genes = channel.fromList(programs.findAll { method -> !method.embedding }).map { method -> [method, []] }
-    on_embedding = with_embedding(programs.findAll { method -> method.embedding }, embedded, channel.empty())
-    BASELINE(on_genes.mix(on_embedding), JOIN_SHARED.out.shared, settings('baseline'))
+    on_genes = channel.fromList(programs.findAll { method -> !method.embedding }).map { method -> [method, [], [], []] }
+    on_embedding = with_embedding(programs.findAll { method -> method.embedding in embedded.keySet() }, embedded, channel.empty())
+    on_panels = channel.fromList(programs.findAll { method -> method.embedding == 'reference' })
+        .combine(by_sample(slices).map { files -> [files] })
+        .combine(references.map { files -> [files] })
+    BASELINE(
+        on_genes.mix(on_embedding.map { method, fp -> [method, fp, [], []] }, on_panels.map { method, parts, others -> [method, [], parts, others] }),
+        JOIN_SHARED.out.shared, settings('baseline'),
+    )
 
     // The embedder by itself.
     alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded, channel.empty())

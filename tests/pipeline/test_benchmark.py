@@ -15,7 +15,8 @@ def test_a_method_that_cannot_run_is_in_the_result_and_stops_nothing(demo):
     """harmonypy is not among the packages of the tests."""
     run = nextflow(
         "-profile", "test", "-resume", "--outdir", "compared", "--benchmark",
-        "--baselines", "pca,harmony,mnn_fp,mosaic,scgpt", "--umap", "false", "--max_cells", 900,
+        "--baselines", "pca,harmony,mnn_fp,imputed,mosaic,scgpt", "--umap", "false",
+        "--max_cells", 900,
         "--baseline_environments", demo / "none", cwd=demo,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
@@ -26,7 +27,8 @@ def test_a_method_that_cannot_run_is_in_the_result_and_stops_nothing(demo):
     assert (results / "benchmark/harmony.not_run.txt").read_text().startswith("harmonypy")
     with (results / "metrics.csv").open() as file:
         embeddings = {row["embedding"] for row in csv.DictReader(file)}
-    assert embeddings == {"X_pca_shared", "X_lloki_fp", "X_lloki", "X_mosaic", "X_mnn_fp"}
+    assert embeddings == {"X_pca_shared", "X_lloki_fp", "X_lloki", "X_mosaic", "X_mnn_fp",
+                          "X_imputed"}  # fmt: skip
     page = (results / "report.html").read_text()
     assert "not run: harmonypy" in page and "Mosaic without FP" in page
 

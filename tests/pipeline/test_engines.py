@@ -137,6 +137,9 @@ def test_every_method_and_every_ablation_has_its_task(switched):
     others = task_files(folder, ".command.sh")["BASELINE"]
     (on_embedding,) = (script for script in others if "baseline_mnn_fp.py" in script)
     assert all(f"--embedding {sample}.fp.h5ad" in on_embedding for sample in SAMPLES)
+    (on_panels,) = (script for script in others if "baseline_imputed.py" in script)
+    assert all(f"--slice {sample}.slice.h5ad" in on_panels for sample in SAMPLES)
+    assert "--reference " in on_panels and "--embedding" not in on_panels
     variants = task_files(folder, ".command.sh")["CAE_VARIANT"]
     ablations = baselines.methods().query("environment == 'ablation'")
     for options in filter(None, ablations["options"]):

@@ -54,7 +54,7 @@ GIVEN = {
     "domains": "label_key found labels",
     "complete": "cells",
     "join_shared": "",
-    "baseline": "embedding",
+    "baseline": "embedding slice reference",
     "export_embedding": "key",
     "benchmark": "label_key embedding external not_run expected",
     "benchmark_alignment": "slice label_key",

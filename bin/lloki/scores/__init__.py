@@ -2,5 +2,6 @@
 
 `metrics`: scib-metrics' eight and more; `silhouette`: exact in little memory; `tables`: scores of
 many embeddings; `baselines`: the methods that LLOKI is compared with (`baselines.csv` is their
-list); `mnn`: one of them, correction by mutual nearest neighbours.
+list); `mnn`, `imputed`: two of them, correction by mutual nearest neighbours and
+expression imputed from the reference.
 """

@@ -1,7 +1,8 @@
 """What every baseline is given and gives back: expression of the shared genes, an embedding.
 
-A method whose line in `baselines.csv` has `fp` as its `embedding` starts from LLOKI-FP, and is
-given the embedded slices beside the folder (`--embedding SAMPLE.fp.h5ad`, repeatable).
+By the column `embedding` of `baselines.csv` a method is given more, beside the folder: with `fp`
+it starts from LLOKI-FP (`--embedding SAMPLE.fp.h5ad`, repeatable), with `reference` from whole
+panels and the references (`--slice SAMPLE.slice.h5ad`, `--reference FILE`, repeatable).
 
 A folder of plain files, so that a program in any language can be a baseline:
 
@@ -32,7 +33,7 @@ import scipy.sparse as sp
 
 from lloki.integration import joined
 from lloki.integration.joined import BASELINE, NAMES
-from lloki.slices import files
+from lloki.slices import files, samples
 from lloki.slices.checks import check_matrix
 from lloki.support.cli import Run, command, seed_option
 from lloki.support.errors import InputError
@@ -47,8 +48,9 @@ class Shared:
     """All cells on the genes that all slices share: n cells, g genes.
 
     expression: n × g CSR float32, log-normalised; counts: the same of whole numbers, or None;
-    cells: n rows, see the module; genes: g names; embedding: LLOKI-FP (n × d float32, rows of
-    length 1), for methods that start from it, else None.
+    cells: n rows, see the module; genes: g names. For methods that start from them, embedding:
+    LLOKI-FP (n × d float32, rows of length 1); panels: the slices with all their genes, in the
+    order of the cells; references: as the pipeline has them. X of both is log-normalised CSR.
     """
 
     expression: sp.csr_matrix
@@ -56,6 +58,8 @@ class Shared:
     cells: pd.DataFrame
     genes: list[str]
     embedding: np.ndarray | None = None
+    panels: Sequence[ad.AnnData] = ()
+    references: Sequence[ad.AnnData] = ()
 
     @classmethod
     def of(cls, slices: Sequence[ad.AnnData]) -> Shared:
@@ -109,6 +113,24 @@ class Shared:
             name = self.cells["cell"][int(np.argmin(order))]
             raise InputError("--embedding", f"cell {name!r} is missing", "give every slice's file")
         return replace(self, embedding=unit_rows(space[order]))
+
+    def with_panels(self, slices: Sequence[str], references: Sequence[str]) -> Shared:
+        """The same with the slices and references of these files, in any order.
+
+        InputError where there are none, or the slices are not those of the cells.
+        """
+        for paths, option in ((slices, "--slice"), (references, "--reference")):
+            if not paths:
+                raise InputError(option, "this method starts from whole panels", "give all files")
+        found = samples.by_sample(slices, files.read_expression)
+        names = list(dict.fromkeys(self.cells["sample"]))
+        panels = [found[name] for name in names if name in found]
+        cells = np.concatenate([part.obs_names for part in panels]) if panels else []
+        if len(found) != len(names) or list(cells) != list(self.cells["cell"]):
+            raise InputError("--slice", "other cells than in --input", "give every slice's file")
+        return replace(
+            self, panels=panels, references=[files.read_reference(r) for r in references]
+        )
 
     def of_whole_counts(self) -> sp.csr_matrix:
         """The counts; InputError where a slice came without them."""
@@ -212,20 +234,22 @@ def baseline(name: str, *packages: str) -> Callable:
     def decorate(function: Callable) -> click.Command:
         @command("baseline", help=function.__doc__)
         @click.option("--input", required=True, help="Folder that join_shared.py wrote.")
-        @click.option(
-            "--embedding",
-            multiple=True,
-            help="SAMPLE.fp.h5ad of every slice, for a "
-            "method that starts from LLOKI-FP; repeatable.",
-        )
+        @click.option("--embedding", multiple=True, help="SAMPLE.fp.h5ad of every slice, for a "
+                      "method that starts from LLOKI-FP; repeatable.")  # fmt: skip
+        @click.option("--slice", multiple=True, help="SAMPLE.slice.h5ad of every slice, for a "
+                      "method that starts from whole panels; repeatable.")  # fmt: skip
+        @click.option("--reference", multiple=True, help="scRNA-seq h5ad for such a method; "
+                      "repeatable.")  # fmt: skip
         @click.option("--output", required=True, help="The CSV to write: METHOD.embedding.csv.")
         @seed_option
         @functools.wraps(function)
-        def run_baseline(run: Run, input, embedding, output, seed) -> None:
+        def run_baseline(run: Run, input, embedding, slice, reference, output, seed) -> None:
             _check_installed(packages)
             shared = read(input)
-            if starts_from_embedding(name):
+            if starts_from(name) == "fp":
                 shared = shared.with_embedding(embedding)
+            elif starts_from(name) == "reference":
+                shared = shared.with_panels(slice, reference)
             elif not shared.genes:
                 fact = "no gene is in every slice"
                 raise InputError(input, fact, "this method needs shared genes")
@@ -266,15 +290,16 @@ def methods() -> pd.DataFrame:
 
     title; program in bin and the environment (image) that it runs in, or what it is part of
     (integrate, embedder, ablation); the embedding that it is or starts from (fp: of LLOKI-FP,
-    slice: of slices as they came, filled: of LLOKI-FP without targets; none: from the shared
-    genes); of an ablation more options of the training; source to cite.
+    slice: of slices as they came, filled: of LLOKI-FP without targets; reference: it starts from
+    whole panels and references; none: from the shared genes); of an ablation more options of the
+    training; source to cite.
     """
     return pd.read_csv(TABLE, index_col="method", keep_default_na=False)
 
 
-def starts_from_embedding(method: str) -> bool:
-    """Whether a method starts from LLOKI-FP, not from the shared genes."""
-    return methods()["embedding"].get(method, "") == "fp"
+def starts_from(method: str) -> str:
+    """What a method starts from: fp (LLOKI-FP), reference (and whole panels), else shared genes."""
+    return methods()["embedding"].get(method, "")
 
 
 def title(embedding: str) -> str:

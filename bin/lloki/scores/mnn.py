@@ -12,7 +12,7 @@ import numpy as np
 from lloki.support.neighbours import mutual, nearest, unit_rows
 
 NEIGHBOURS = 20  # k of the publication
-WIDTH = 0.1  # standard deviation of the kernel, in a space of rows of length 1
+WIDTH = 0.3  # standard deviation of the kernel, in a space of rows of length 1
 BLOCK = 1 << 24  # weights held at once: 64 MB
 
 
