@@ -12,10 +12,12 @@ import scipy.sparse as sp
 import torch
 from click.testing import CliRunner
 
+import baseline_imputed
 import baseline_mnn_fp
 import baseline_staligner as staligner
 import train_cae
-from lloki.scores import baselines, mnn
+from lloki.scores import baselines, imputed, mnn
+from lloki.slices import files
 from lloki.support import neighbours
 from lloki.support.errors import InputError
 
@@ -214,6 +216,49 @@ def test_faulty_files_of_lloki_fp_are_told(shared, embedded, tmp_path):
         assert done.exit_code == 2 and not output.exists()
         assert "--embedding: " in done.stderr and told in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+# --- methods that start from whole panels and the reference
+
+
+@pytest.fixture
+def panels(shared, tmp_path):
+    """The options of such a method: two slices of 8 and 7 genes, the later first, one reference."""
+    names = [f"Gene{i}" for i in range(8)]
+    options = []
+    for rows, columns in ((np.arange(30, 60), range(8)), (np.arange(30), range(1, 8))):
+        obs = shared.cells.iloc[rows].set_index("cell")[["sample"]]
+        var = pd.DataFrame(index=[names[c] for c in columns])
+        options += ["--slice", tmp_path / f"{len(options)}.slice.h5ad"]
+        data = ad.AnnData(shared.expression[rows][:, list(columns)], obs=obs, var=var)
+        data.write_h5ad(options[-1])
+    counts = sp.csr_matrix(np.random.default_rng(3).poisson(2, (50, 8)), dtype=np.float32)
+    ad.AnnData(counts, var=pd.DataFrame(index=names)).write_h5ad(tmp_path / "reference.h5ad")
+    return options, ["--reference", tmp_path / "reference.h5ad"]
+
+
+def test_a_method_on_whole_panels_gets_slices_in_the_order_of_the_cells(shared, panels, tmp_path):
+    slices, reference = panels
+    done, output = run(baseline_imputed.main, shared, tmp_path, *slices, *reference)
+    assert done.exit_code == 0, done.output
+    parts = [ad.read_h5ad(slices[i]) for i in (3, 1)]
+    assert parts[0].obs_names[0] == shared.cells["cell"][0]
+    expected = imputed.components(parts, [files.read_reference(reference[1])])
+    space = baselines.read_embedding(output, pd.Index(shared.cells["cell"]))
+    np.testing.assert_allclose(space, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_faulty_files_of_whole_panels_are_told(shared, panels, tmp_path):
+    slices, reference = panels
+    for i, (options, told) in enumerate([
+        (slices, "--reference: this method starts from whole panels"),
+        (reference, "--slice: this method starts from whole panels"),
+        ((*slices[:2], *reference), "--slice: other cells than in --input"),
+    ]):  # fmt: skip
+        (tmp_path / str(i)).mkdir()
+        done, output = run(baseline_imputed.main, shared, tmp_path / str(i), *options)
+        assert done.exit_code == 2 and not output.exists()
+        assert told in done.stderr and done.stderr.count("\n") == 1
 
 
 # --- STAligner
