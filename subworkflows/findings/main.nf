@@ -64,12 +64,12 @@ workflow FINDINGS {
         programs << METAGENES.out
     }
 
-    // Programs of one kind of cell near another, by the labels that all cells have got, or their own.
+    // Programs of one kind of cell near another, by their own labels, or those that were carried over.
     near = []
     niches = channel.value([])
     if (given().niche || given().niche_model) {
         labelled = by_name((carried + domains).inject(channel.empty()) { all, one -> all.mix(one.cells) })
-        NICHE_PROGRAM(integrated, expression, labelled, niche_model() ?: [], settings('niche_program', carried ? [:] : label_key))
+        NICHE_PROGRAM(integrated, expression, labelled, niche_model() ?: [], settings('niche_program', label_key))
         niches = NICHE_PROGRAM.out.niches
         near << NICHE_PROGRAM.out
     }
