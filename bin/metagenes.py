@@ -3,10 +3,11 @@
 
 import click
 
-from lloki.support.cli import Run, command, seed_option, slices_option
+from lloki.support.cli import Run, command, device_choice, seed_option, slices_option
 from lloki.support.errors import InputError
 
 KEY, SPACE = "X_metagenes", "X_lloki"
+GPU_CELLS = 200_000  # from which a GPU is worth its start
 
 
 @command("metagenes")
@@ -58,6 +59,7 @@ KEY, SPACE = "X_metagenes", "X_lloki"
 )
 @click.option("--model", help="model.npz of an earlier run: laid on these cells, not fitted.")
 @seed_option
+@device_choice(f"on a GPU, if there is one, from {GPU_CELLS:,} cells on")
 def main(run: Run, input, slice, output, found, label_key, k, graph, markers, gene_sets, routes,
          model, repeats, seed, **options) -> None:  # fmt: skip
     """Fit metagenes of all slices together, and say what they are: types, genes, places."""
@@ -174,11 +176,13 @@ def _fit(run, values, graphs, starts, k, repeats, seed, options):
     import numpy as np
 
     from lloki.programs import fitting, metagenes
+    from lloki.support.device import choose_gpu, device_name
 
+    gpu = choose_gpu(options["device"], worth=len(values) >= GPU_CELLS)
     floors = metagenes.floors_of(values, options["floor"])
     metagenes.take_floor(values, floors)
     weights = np.diff(starts) / len(values) if options["weights"] == "cells" else None
-    cells = metagenes.assemble(values, list(graphs.values()), starts, k, weights)
+    cells = metagenes.assemble(values, list(graphs.values()), starts, k, weights, gpu)
     how = {key: options[key] for key in ("plain", "iterations", "strength")}
     with run.progress(options["starts"] + options["iterations"], "iterations") as progress:
         fit, tried = fitting.fit(
@@ -188,7 +192,7 @@ def _fit(run, values, graphs, starts, k, repeats, seed, options):
     if alone and k > 1 and len(graphs) > 1:
         run.warn(f"{', '.join(alone)}: all cells were one cluster at a start; slices may differ by "
                  "batch")  # fmt: skip
-    run.report(starts=tried, iterations=len(fit.history))
+    run.report(starts=tried, iterations=len(fit.history), device=device_name(gpu))
     return cells, fit, floors, fitting.stability(cells, fit, repeats, seed=seed, **how)
 
 

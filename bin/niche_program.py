@@ -19,7 +19,7 @@ FINER = 10  # times as many moved fields where a screen's p is the least that th
     "--cells", multiple=True,
     help="What other stages found: STAGE.cells.h5ad, whose columns may be labels; repeatable.",
 )  # fmt: skip
-@click.option("--label-key", help=f"Column with kinds of cells; else {LABEL}, where there is one.")
+@click.option("--label-key", help=f"Column with kinds of cells; {LABEL} in slices without.")
 @click.option(
     "--niche", "pairs", multiple=True,
     help="FOCUS:NEIGHBOUR, two kinds of cells; the neighbour may be COLUMN=VALUE (a domain); "
@@ -179,9 +179,17 @@ def _label_key(key, obs, path):
 
 
 def _known(obs, key):
+    """The kind of each cell: its own; in slices without any, the label that was carried over."""
+    import numpy as np
+
     from lloki.slices.labels import known_labels
 
-    return known_labels(obs[key], ("Other", "unknown"))
+    kinds = known_labels(obs[key], ("Other", "unknown"))
+    if key != LABEL and LABEL in obs:
+        carried = known_labels(obs[LABEL], ("Other", "unknown"))
+        lacking = ~obs["sample"].isin(obs["sample"][kinds != None]).to_numpy()  # noqa: E711
+        return np.where(lacking, carried, kinds)
+    return kinds
 
 
 class _Atlas:

@@ -85,6 +85,9 @@ def parameter_faults(Map values) {
     if (values.reference_labels && !model_faults(values) && embedder() == 'scgpt') {
         faults << '--reference_labels: the embedder scgpt places no reference; leave it out, or give --embedder mosaic'
     }
+    if ((values.niche || values.niche_model) && !values.cell_type_key && !values.reference_labels) {
+        faults << '--niche: it needs kinds of cells; give --cell_type_key, or --reference_labels'
+    }
     return faults
 }
 

@@ -126,6 +126,25 @@ def test_all_pairs_domains_and_labels_of_other_stages(run_before, tmp_path):
     assert json.loads((tmp_path / "niches.json").read_text())["screen"]
 
 
+def test_slices_without_labels_take_those_that_were_carried_over(done, run_before, tmp_path):
+    whole = ad.read_h5ad(run_before / "integrated.h5ad")
+    labels = whole.obs["kind"].astype(object)
+    whole.obs["kind"] = pd.Categorical(labels.where(whole.obs["sample"] != NAMES[0]))
+    files.write_h5ad(whole, tmp_path / "half.h5ad")
+    carried = pd.DataFrame({"lloki_label": labels.to_numpy()})
+    carried.loc[(whole.obs["sample"] == NAMES[1]).to_numpy(), "lloki_label"] = "unknown"
+    found = tmp_path / "l.cells.h5ad"
+    findings.write(found, whole.obs_names, carried)
+    made = call(run_before, tmp_path / "niches", *SMALL, "--label-key", "kind", "--niche", "F:B",
+                "--cells", found, integrated=tmp_path / "half.h5ad")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    programs = [
+        json.loads((folder / "niches/F_near_B/program.json").read_text())
+        for folder in (done, tmp_path)
+    ]
+    assert programs[0]["cells"] == programs[1]["cells"] and programs[0]["r"] == programs[1]["r"]
+
+
 def test_a_program_of_an_earlier_run_is_scored_in_new_cells(done, run_before, tmp_path):
     before = json.loads((done / "niches/F_near_B/program.json").read_text())
     held = tmp_path / "held/F_near_B/program.json"

@@ -130,7 +130,7 @@ def test_a_page_with_the_least(folder, tmp_path):
     page = (tmp_path / "out/report.html").read_text()
     # UMAPs, scores, labels, clusters, domains, metagenes, niche programs, alignment, sparsity,
     # losses, options, versions
-    assert page.count("Not in this report") == 11
+    assert page.count("Not in this report") == 12
     assert "cluster 1" in page
     assert {p.name for p in (tmp_path / "out/figures").iterdir()} == {
         "slices_clusters.png", "slices_clusters.pdf",

@@ -224,6 +224,12 @@ def test_all_faults_of_the_parameters_are_listed_with_what_is_right(parser, tmp_
     assert not list(tmp_path.glob("work/*/*/.command.sh"))
 
 
+def test_niches_without_labels_are_a_fault(tmp_path):
+    run = nextflow("--input", "sheet.csv", "--reference", "r.h5ad", "--niche", "A:B", cwd=tmp_path)
+    assert run.returncode != 0
+    assert "--niche: it needs kinds of cells; give --cell_type_key" in run.stdout
+
+
 def test_help_lists_the_parameters(parser, tmp_path):
     run = nextflow("--help", cwd=tmp_path, engine=parser)
     assert run.returncode == 0

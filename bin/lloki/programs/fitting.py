@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from lloki.programs.descent import LEAST
 from lloki.programs.metagenes import (
-    LEAST,
     PLAIN_SWEEPS,
     Cells,
     Fit,

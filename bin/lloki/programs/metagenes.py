@@ -17,18 +17,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
+from lloki.programs.descent import descend
 from lloki.support.threads import one_blas_thread, parallel
 
-LEAST = 1e-10  # of a value of X; z above SEEN counts as there
-SEEN = 1e-3
+if TYPE_CHECKING:
+    import torch
+
+SEEN = 1e-3  # z above it counts as there
 TINY = 1e-6  # of an input's value
 SWEEPS, PLAIN_SWEEPS = 40, 200  # of the descent, with and without field
-TOLERANCE = 1e-4  # mean change of a cell's values at which its descent ends
-ROWS = 4096  # cells of a block
+ROWS, ROWS_GPU = 4096, 1 << 18  # cells of a block
 SMALL = 0.02  # least size of a cell for the field, of the mean size
 
 
@@ -37,13 +40,15 @@ class Cells:
     """Cells of all slices, slice after slice.
 
     values: N × G float32 ≥ 0, scaled; graph: N × N CSR, 0/1, symmetric, within slices; starts:
-    first cell of each slice, and N; weights: of each slice, sum 1.
+    first cell of each slice, and N; weights: of each slice, sum 1; gpu: where X is found, None: on
+    the CPU.
     """
 
     values: np.ndarray
     graph: sp.csr_matrix
     starts: np.ndarray
     weights: np.ndarray
+    gpu: torch.device | None = None
 
     @property
     def cell_weights(self) -> np.ndarray:
@@ -104,6 +109,7 @@ def assemble(
     starts: Sequence[int],
     k: int,
     weights: np.ndarray | None = None,
+    gpu: torch.device | None = None,
 ) -> Cells:
     """The cells of a fit of K metagenes; values (N × G, slice after slice) are scaled in place.
 
@@ -112,13 +118,13 @@ def assemble(
     scale(values, starts, k)
     if weights is None:
         weights = np.full(len(graphs), 1 / len(graphs))
-    return Cells(values, sp.block_diag(graphs, "csr", dtype=np.float32), starts, weights)
+    return Cells(values, sp.block_diag(graphs, "csr", dtype=np.float32), starts, weights, gpu)
 
 
-def blocks(function: Callable, n: int) -> list:
+def blocks(function: Callable, n: int, rows: int = ROWS) -> list:
     """Results of a function of row slices of n rows, on all cores; the same for any number."""
     with one_blas_thread():
-        return parallel(function, [slice(a, min(a + ROWS, n)) for a in range(0, n, ROWS)])
+        return parallel(function, [slice(a, min(a + rows, n)) for a in range(0, n, rows)])
 
 
 def field_of(cells: Cells, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
@@ -148,47 +154,10 @@ def update_values(cells: Cells, fit: Fit, bound: bool = True, sweeps: int = SWEE
             pull -= np.einsum("kn,nk->n", pull, z[rows])
             hold = np.abs(pull).max(axis=0) / size[rows] ** 2
             target += hold * old - pull / size[rows]
-        return np.ascontiguousarray(_descend(old, target, precision, hold, sweeps).T)
+        return np.ascontiguousarray(descend(old, target, precision, hold, sweeps, cells.gpu).T)
 
-    return np.concatenate(blocks(block, len(fit.values)))
-
-
-def _descend(
-    x: np.ndarray, target: np.ndarray, precision: np.ndarray, hold: np.ndarray, sweeps: int
-) -> np.ndarray:
-    """The least of 1/2 x'(Q + hold)x - target'x over x ≥ LEAST, each cell until it rests.
-
-    x, target: K × n; precision Q: K × K; hold: n. What a cell gets depends on no other.
-    """
-    result, left = x.copy(), np.arange(x.shape[1])
-    rests = np.zeros(x.shape[1], dtype=bool)
-    others, scale = precision.copy(), 1 / (precision.diagonal()[:, None] + hold)
-    np.fill_diagonal(others, 0)
-    for _ in range(sweeps):
-        before = x.copy()
-        for i, row in enumerate(others):
-            new = target[i] - row @ x
-            new *= scale[i]
-            np.maximum(new, LEAST, out=x[i])
-        before -= x
-        np.abs(before, out=before)
-        just = before.sum(axis=0) < len(x) * TOLERANCE
-        just &= ~rests
-        result[:, left[just]] = x[:, just]
-        rests |= just
-        if rests.all():
-            return result
-        if rests.mean() > 0.3:
-            go = ~rests
-            x, target, scale, left, rests = (
-                x[:, go],
-                target[:, go],
-                scale[:, go],
-                left[go],
-                rests[go],
-            )
-    result[:, left[~rests]] = x[:, ~rests]
-    return result
+    rows = ROWS if cells.gpu is None else ROWS_GPU
+    return np.concatenate(blocks(block, len(fit.values), rows))
 
 
 @dataclass(frozen=True)

@@ -30,27 +30,11 @@ def domains(material: Material) -> Section:
         content = absent("domains", "They are found with --domains.")
         return Section("domains", "Tissue domains", description, content)
     content = _table(found["domains"])
-    for key, title in ((DOMAIN, "domain"), (REGION, "region, known or carried over")):
-        if key in material.data.obs:
-            by = figures.colouring_of(material.data, key)
-            shown = [
-                markup.picture(
-                    figures.png(figures.spatial_single(places, by.of(cells)), 130), sample,
-                    f"{title} in {sample}",
-                )
-                for sample, cells, places in _places(material)
-            ]  # fmt: skip
-            content += markup.legend(f"by {title}", by.entries()) + markup.grid(shown)
     content += "".join(
         markup.picture(figures.png(one, 130), "", name.replace("_", " "), wide=True)
         for name, one in pictures(material).items()
     )
     return Section("domains", "Tissue domains", description, content)
-
-
-def _places(material: Material) -> list:
-    spatial = material.data.obsm["spatial"]
-    return [(sample, cells, spatial[cells]) for sample, cells in material.samples.items()]
 
 
 def _table(table: pd.DataFrame) -> str:
@@ -72,11 +56,17 @@ def pictures(material: Material) -> dict[str, Figure]:
     found = material.annotation
     if "domains" not in found:
         return {}
-    colours = {}
-    if DOMAIN in material.data.obs:
-        colours = figures.colouring_of(material.data, DOMAIN).colours
+    colours, drawn = {}, {}
+    spatial = material.data.obsm["spatial"]
+    places = {sample: spatial[cells] for sample, cells in material.samples.items()}
+    for key, name in ((DOMAIN, "domains_map"), (REGION, "domains_regions")):
+        if key in material.data.obs:
+            by = figures.colouring_of(material.data, key)
+            parts = {sample: by.of(cells) for sample, cells in material.samples.items()}
+            drawn[name] = figures.spatial_grid(places, parts, by)
+            colours = colours or by.colours
     sizes = found["domains"].rename(columns={"domain": "cluster"})
-    drawn = {"domains_shares": figure_clusters.shares(sizes, colours)}
+    drawn["domains_shares"] = figure_clusters.shares(sizes, colours)
     if len(found.get("label_neighbours", ())):
         drawn["domains_label_neighbours"] = figure_clusters.neighbour_map(found["label_neighbours"])
     return drawn

@@ -253,7 +253,7 @@ def _legend_columns(by: Colouring) -> int:
 def _legend_width(by: Colouring) -> float:
     """Inches that the legend takes."""
     longest = max((len(short(name)) for name, _ in by.entries()), default=0)
-    return _legend_columns(by) * (0.45 + 0.075 * longest)
+    return max(_legend_columns(by) * (0.45 + 0.075 * longest), 0.2 + 0.09 * len(by.name))
 
 
 def _legend(axes: Axes, by: Colouring) -> None:

@@ -56,6 +56,7 @@ def cpu_seconds(
         "alignment": 4 * START + sum(map(_pairs, _groups(slices))) + 5e-5 * cells,
         "joining": 2 * START + 6e-5 * cells + 3 * _umap(cells),
         "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
+        "annotation": 3 * START + 20 + 6e-4 * cells,
         "metagenes": metagenes * (2 * START + FIT * (cells + 0.75 * min(cells / 2, REFITTED))),
         "report": 15 + 1e-4 * cells,
     }  # fmt: skip
@@ -98,6 +99,7 @@ def memory_gb(
         "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
         "training": 1.2 + (7e-7 * cells + 1.2e-8 * values) * min(1, TRAINED / cells),
         "joining": 0.4 + 7e-7 * cells + 1e-5 * min(cells, FITTED) + 1.2e-8 * values / len(slices),
+        "annotation": 0.3 + 1e-5 * min(cells, EXACT) + 2e-6 * cells,
         "metagenes": metagenes * (0.3 + 3e-6 * cells + 1.2e-8 * values / len(slices)),
         "scores": 1.2 + 1.2e-5 * min(cells, SCORED) + 1.5e-6 * cells,
     }

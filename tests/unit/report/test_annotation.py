@@ -67,6 +67,7 @@ def test_without_labels_that_were_hidden_it_says_so(material):
 
 
 def test_without_labels_it_says_how_to_get_them(material):
-    bare = Material(records=[], data=material.data)
+    bare = Material(records=[], data=material.data.copy())
+    del bare.data.obs["lloki_label"]
     assert "--reference_labels" in annotation.labels(bare).content
     assert annotation.pictures(bare) == {}

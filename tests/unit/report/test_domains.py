@@ -32,7 +32,7 @@ def material():
 def test_the_section_has_a_row_a_domain_and_a_map_a_slice(material):
     content = domains.domains(material).content
     assert content.count("<tr>") == 3 and "75%" in content and "glia 60%" in content
-    assert content.count("data:image/png") == 2 + 2
+    assert content.count("data:image/png") == 3
     material.annotation.pop("domains")
     assert "Not in this report" in domains.domains(material).content
     assert domains.pictures(material) == {}

@@ -89,7 +89,7 @@ def test_every_section_is_there_with_material_and_without(whole):
     bare = Material(records=[], data=joined())
     full, empty = report.sections(whole), report.sections(bare)
     assert [s.id for s in full] == [s.id for s in empty]
-    assert len({s.id for s in full}) == 17
+    assert len({s.id for s in full}) == 18
     left = {s.id for s in full if "Not in this report" in content(s)}
     assert left == {"labels", "clusters", "domains", "metagenes", "niches"}
     said = {s.id for s in empty if "Not in this report" in content(s)}
