@@ -3,12 +3,12 @@
 
 Every slice goes through preparation, LLOKI-FP and the mosaic embedding in memory with the defaults
 of the scripts; the autoencoder is trained with each seed. Prints scib-metrics' eight, the two
-aggregates and label transfer between batches (mean and standard deviation over seeds). A batch is
-a technology with its panel. The labels are never shown to a method. Other methods get the genes
-that all slices share; each runs as a program in the environment that `make baselines` made for it.
-With several references a slice takes its targets from the one with which it shares most genes, and
-the embedding is fitted to all; methods on LLOKI-FP get that. Without arguments it takes the slices
-of the demo.
+aggregates, label transfer between batches, iLISI and BRAS (mean and standard deviation over seeds).
+A batch is a technology with its panel. The labels are never shown to a method. Other methods get
+the genes that all slices share, LLOKI-FP, or whole panels and the references; each runs as a
+program in the environment that `make baselines` made for it. With several references a slice takes
+its targets from the one with which it shares most genes, and the embedding is fitted to all.
+Without arguments it takes the slices of the demo.
 """
 
 import shlex
@@ -67,7 +67,8 @@ def main(
     shared = joined.shared_genes([c.var_names for c in cells])
     print(f"{len(batches)} cells, {len(set(batches))} batches, {len(shared)} genes in all slices")
     base = before(cells)
-    names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES, "Label transfer F1"]
+    names = [*metrics.BIO, *metrics.BATCH, *metrics.AGGREGATES]
+    names += ["Label transfer F1", "iLISI", "BRAS"]
     heads = [n.replace("Silhouette", "ASW").replace("Label transfer", "transfer") for n in names]
     print(f"{'':26}" + "".join(f"{head:>19}" for head in heads), flush=True)
 

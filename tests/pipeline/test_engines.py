@@ -134,12 +134,14 @@ def test_every_method_and_every_ablation_has_its_task(switched):
         if line["environment"] == "ablation":
             assert f"COMPARE:CAE_VARIANT ({method})" in rows
     assert "COMPARE:EXPORT_EMBEDDING (scgpt)" in rows
-    others = task_files(folder, ".command.sh")["BASELINE"]
-    (on_embedding,) = (script for script in others if "baseline_mnn_fp.py" in script)
-    assert all(f"--embedding {sample}.fp.h5ad" in on_embedding for sample in SAMPLES)
-    (on_panels,) = (script for script in others if "baseline_imputed.py" in script)
-    assert all(f"--slice {sample}.slice.h5ad" in on_panels for sample in SAMPLES)
-    assert "--reference " in on_panels and "--embedding" not in on_panels
+    staged = task_files(folder, ".command.run")["BASELINE"]
+    (on_embedding,) = (text for text in staged if "BASELINE (mnn_fp)" in text)
+    (on_panels,) = (text for text in staged if "BASELINE (imputed)" in text)
+    (on_genes,) = (text for text in staged if "BASELINE (scvi)" in text)
+    assert all(f"{sample}.fp.h5ad" in on_embedding for sample in SAMPLES)
+    assert all(f"{sample}.slice.h5ad" in on_panels for sample in SAMPLES)
+    assert "reference.h5ad" in on_panels and ".fp.h5ad" not in on_panels
+    assert ".h5ad" not in on_genes
     variants = task_files(folder, ".command.sh")["CAE_VARIANT"]
     ablations = baselines.methods().query("environment == 'ablation'")
     for options in filter(None, ablations["options"]):
