@@ -115,7 +115,7 @@ def _drawn(draws: int, table: pd.DataFrame) -> str:
 def _shared(record: dict) -> str:
     empty = sum(record.get("cells_without_shared_genes", {}).values())
     return (
-        f"Other methods, but those on LLOKI-FP or the embedder's alone, saw the "
+        "Methods that need common genes saw the "
         f"{record['genes_shared']} genes that all slices share; {empty:,} of "
         f"{record['cells']:,} cells have no count in any of them and are scored all the same."
     )
