@@ -227,8 +227,9 @@ def read_embedding(path: str | Path, cells: pd.Index) -> np.ndarray:
 def baseline(name: str, *packages: str) -> Callable:
     """Make `f(shared, seed) -> n × d array` the command of a baseline.
 
-    packages: what it imports beyond this project; one that is not installed is told in one line,
-    as is an embedding of the wrong shape or with NaN.
+    name: in baselines.csv, whose column `embedding` says what it starts from. packages: what it
+    imports beyond this project; one that is not installed is told in one line, as is an embedding
+    of the wrong shape or with NaN.
     """
 
     def decorate(function: Callable) -> click.Command:
