@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Find metagenes: programs of the LLOKI embedding that cells of all slices mix, and their genes."""
 
+import shutil
+
 import click
 
 from lloki.support.cli import Run, command, device_choice, seed_option, slices_option
@@ -120,7 +122,7 @@ def main(run: Run, input, slice, output, found, label_key, k, graph, markers, ge
     tables |= _fit_tables(fit, names)
     if routes:
         tables |= _routes(run, z, graphs, labels, expressed, k, seed, options)
-    _write(run, output, tables, fit, floors, names, types)
+    _write(run, output, tables, model, (fit, floors, names, types))
     if found:
         back = np.empty_like(fit.proportions)
         back[order] = fit.proportions
@@ -285,7 +287,7 @@ def _routes(run, z, graphs, labels, expressed, k, seed, options) -> dict:
     return found
 
 
-def _write(run, output, tables, fit, floors, names, types) -> None:
+def _write(run, output, tables, model, made) -> None:
     from lloki.programs.summary import write_model
 
     with run.output(output) as folder:
@@ -295,7 +297,10 @@ def _write(run, output, tables, fit, floors, names, types) -> None:
                 table.to_csv(
                     folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
-        write_model(folder / "model.npz", fit, floors, names, types)
+        if model:  # the same, to the byte
+            shutil.copyfile(model, folder / "model.npz")
+        else:
+            write_model(folder / "model.npz", *made)
 
 
 if __name__ == "__main__":

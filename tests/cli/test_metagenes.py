@@ -124,6 +124,8 @@ def test_a_model_is_laid_on_other_slices(done, run_before, tmp_path):
     )
     for k in range(5):
         assert pearsonr(first[:, k], again[:, k]).statistic > 0.98
+    models = [folder / "model.npz" for folder in (done / "metagenes", tmp_path / "laid")]
+    assert models[0].read_bytes() == models[1].read_bytes()
     found = tables(tmp_path / "laid")
     assert "objective" not in found and found["programs"]["lamp"].isna().all()
     before = tables(done / "metagenes")["programs"]
