@@ -180,7 +180,8 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     )
     run = nextflow(
         "--input", "new.csv", "--add_to", demo / "results", "--outdir", "added",
-        "--cell_type_key", "cell_type_coarse", "--umap", "false", cwd=tmp_path,
+        "--cell_type_key", "cell_type_coarse", "--umap", "false", "--cluster", "false",
+        "--domains", "false", "--annotate", "false", "--viewer_files", "false", cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     added = tmp_path / "added"
