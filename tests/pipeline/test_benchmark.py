@@ -11,6 +11,7 @@ from lloki.scores import baselines
 pytestmark = pytest.mark.pipeline
 
 
+@pytest.mark.long
 def test_a_method_that_cannot_run_is_in_the_result_and_stops_nothing(demo):
     """harmonypy is not among the packages of the tests."""
     run = nextflow(

@@ -169,6 +169,7 @@ def test_the_index_lists_what_is_there_with_its_slice_and_stage(demo):
     assert all(row["stage"] == "align" for row in aligned.values())
 
 
+@pytest.mark.long
 def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     """Some cells of STARmap, which its model knows, and of osmFISH as if by a new technology."""
     for name in ("starmap", "osmfish"):
