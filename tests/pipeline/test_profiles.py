@@ -118,7 +118,10 @@ def test_images_by_digest(with_parameter, tmp_path):
         line.endswith(f"TRAIN_CAE|INFER_CAE|CAE_VARIANT'.{image}-torch@sha256:torch'")
         for line in lines
     )
-    assert f"process.'withName:INTEGRATE|COMPLETE|BENCHMARK|REPORT'.{image}-bench@sha256:bench'" in lines
+    assert (
+        f"process.'withName:INTEGRATE|COMPLETE|BENCHMARK|REPORT'.{image}-bench@sha256:bench'"
+        in lines
+    )
     # what the table has not is no image that could be had
     missing = f"sha256:none-of-scgpt-in-{table}"
     assert f"process.'withName:SCGPT_EMBED'.{image}-scgpt@{missing}'" in lines
