@@ -35,12 +35,14 @@ def main(run: Run, input, slice, output, found, labels, label_key, resolution, r
     import numpy as np
 
     from lloki.annotation import clusters
+    from lloki.slices import findings
 
     head, order, expressed = _inputs(input, slice, label_key)
     values, graphs = _cells(input, head, order, sorted(expressed))
     samples = head.obs["sample"].astype(str).to_numpy(object)[order]
     technologies = head.obs["technology"].astype(str).to_numpy(object)[order]
-    known = _labels(labels, label_key, head, order)
+    known = findings.labels(labels, label_key, head.obs)
+    known = known if known is None else known[order]
     graph = clusters.neighbours(values, k, seed)
     coarse, fine, table = _resolutions(run, values, samples, resolution, resolution_fine, seed)
     first, within = clusters.two_levels(graph.weights, coarse, fine, seed)
@@ -73,18 +75,9 @@ def _inputs(input, slices, label_key):
 
     from lloki.slices import parts, samples
 
-    head, shapes = parts.read_head(input)
-    for key in (SPACE, "spatial"):
-        if len(shapes.get(key, ())) != 2 or shapes[key][0] != head.n_obs:
-            fact = f"obsm[{key!r}] is missing, or not a row a cell"
-            raise InputError(input, fact, "make it with integrate.py")
-    for key in ("sample", "technology", "panel", *filter(None, [label_key])):
-        if key not in head.obs:
-            have = ", ".join(map(str, head.obs.columns)) or "none"
-            raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
+    columns = ("sample", "technology", "panel", *filter(None, [label_key]))
+    head = parts.read_integrated(input, (SPACE, "spatial"), columns)
     names = head.obs["sample"]
-    if names.isna().any():
-        raise InputError(input, "cells are without a sample", "make it with integrate.py")
     if head.n_obs < 3:
         raise InputError(input, f"{head.n_obs} cells are too few for clusters", "leave them out")
 
@@ -116,20 +109,6 @@ def _cells(path, head, order, samples):
     starts = np.cumsum([0, *(sizes[s] for s in samples)])
     rows = [np.arange(a, b) for a, b in pairwise(starts)]
     return values, [(own, neighbour_graph(places[own], "nearest")) for own in rows]
-
-
-def _labels(path, key, head, order):
-    """The label of each cell, None where there is none, in that order; None without labels."""
-    from lloki.slices import files
-    from lloki.slices.labels import known_labels
-
-    obs, column = head.obs, key
-    if path:
-        obs, column = files.read_h5ad(path).obs, "lloki_label"
-        if column not in obs or not obs.index.equals(head.obs_names):
-            fact = f"it has no obs[{column!r}] of the cells of the integrated file"
-            raise InputError(path, fact, "give what annotate.py wrote of these cells")
-    return None if column is None else known_labels(obs[column].iloc[order], ("Other", "unknown"))
 
 
 def _resolutions(run, values, samples, coarse, fine, seed):

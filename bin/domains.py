@@ -4,7 +4,6 @@
 import click
 
 from lloki.support.cli import Run, command, seed_option
-from lloki.support.errors import InputError
 
 SPACE = "X_lloki"
 
@@ -28,6 +27,7 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
     import pandas as pd
 
     from lloki.annotation import domains
+    from lloki.slices import findings
 
     head, order = _head(input, label_key, region_key)
     values, places = _cells(input, head, order)
@@ -45,7 +45,8 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
     codes = domains.domains(around, number, seed)
     called = [f"D{i + 1}" for i in range(codes.max() + 1)]
     obs = {"lloki_domain": pd.Categorical.from_codes(codes, called)}
-    known = _labels(labels, label_key, head, order)
+    known = findings.labels(labels, label_key, head.obs)
+    known = known if known is None else known[order]
     tables["domains"] = _sizes(codes, called, samples, head.obs["technology"], order, known)
     if known is not None:
         tables["label_neighbours"] = _neighbours(known, names, rows, places)
@@ -71,19 +72,9 @@ def _head(path, *columns):
 
     from lloki.slices import parts
 
-    head, shapes = parts.read_head(path)
-    for key in (SPACE, "spatial"):
-        if len(shapes.get(key, ())) != 2 or shapes[key][0] != head.n_obs:
-            fact = f"obsm[{key!r}] is missing, or not a row a cell"
-            raise InputError(path, fact, "make it with integrate.py")
-    for key in ("sample", "technology", *filter(None, columns)):
-        if key not in head.obs:
-            have = ", ".join(map(str, head.obs.columns)) or "none"
-            raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
-    names = head.obs["sample"]
-    if names.isna().any():
-        raise InputError(path, "cells are without a sample", "make it with integrate.py")
-    return head, np.argsort(names.astype(str).to_numpy(), kind="stable")
+    columns = ("sample", "technology", *filter(None, columns))
+    head = parts.read_integrated(path, (SPACE, "spatial"), columns)
+    return head, np.argsort(head.obs["sample"].astype(str).to_numpy(), kind="stable")
 
 
 def _cells(path, head, order):
@@ -95,20 +86,6 @@ def _cells(path, head, order):
     places = parts.read_arrays(path, head.n_obs, ["spatial"])["spatial"]
     values = np.concatenate(list(parts.embedding_blocks(path, SPACE)))
     return values[order], checks.check_coordinates(places, path)[order]
-
-
-def _labels(path, key, head, order):
-    """The label of each cell, None where there is none, in that order; None without labels."""
-    from lloki.slices import files
-    from lloki.slices.labels import known_labels
-
-    obs, column = head.obs, key
-    if path:
-        obs, column = files.read_h5ad(path).obs, "lloki_label"
-        if column not in obs or not obs.index.equals(head.obs_names):
-            fact = f"it has no obs[{column!r}] of the cells of the integrated file"
-            raise InputError(path, fact, "give what annotate.py wrote of these cells")
-    return None if column is None else known_labels(obs[column].iloc[order], ("Other", "unknown"))
 
 
 def _sizes(codes, names, samples, technologies, order, labels):

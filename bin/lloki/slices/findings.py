@@ -8,10 +8,14 @@ from pathlib import Path
 
 import anndata as ad
 import h5py
+import numpy as np
 import pandas as pd
 
 from lloki.slices import files, parts
+from lloki.slices.labels import known_labels
 from lloki.support.errors import InputError
+
+CARRIED = "lloki_label"  # of obs
 
 
 def write(
@@ -49,6 +53,21 @@ def read(paths: Iterable[str | Path], cells: pd.Index) -> ad.AnnData:
                     raise InputError(path, fact, "leave one of them out")
                 all_of_it[key] = own[key]
     return found
+
+
+def labels(path: str | Path | None, key: str | None, obs: pd.DataFrame) -> np.ndarray | None:
+    """The label of each cell of an integrated file (n, object), None where it has none.
+
+    Those that annotate.py wrote to `path`, else those of obs[key]; None without either. `Other` and
+    `unknown` are none. InputError where the file is of other cells.
+    """
+    if path:
+        found, key = files.read_h5ad(path).obs, CARRIED
+        if key not in found or not found.index.equals(obs.index):
+            fact = f"it has no obs[{key!r}] of the cells of the integrated file"
+            raise InputError(path, fact, "give what annotate.py wrote of these cells")
+        obs = found
+    return None if key is None else known_labels(obs[key], ("Other", "unknown"))
 
 
 def add(source: str | Path, target: Path, found: ad.AnnData, notes: Mapping[str, object]) -> None:

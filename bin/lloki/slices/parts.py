@@ -36,6 +36,26 @@ def read_head(path: str | Path) -> tuple[ad.AnnData, dict[str, tuple[int, ...]]]
     return data, shapes
 
 
+def read_integrated(path: str | Path, arrays: Iterable[str], columns: Iterable[str]) -> ad.AnnData:
+    """The head of an integrated file, as `read_head` gives it.
+
+    InputError unless it has these arrays of obsm, with a row a cell, these columns of obs, and a
+    sample for every cell.
+    """
+    head, shapes = read_head(path)
+    for key in arrays:
+        if len(shapes.get(key, ())) != 2 or shapes[key][0] != head.n_obs:
+            fact = f"obsm[{key!r}] is missing, or not a row a cell"
+            raise InputError(path, fact, "make it with integrate.py")
+    for key in columns:
+        if key not in head.obs:
+            have = ", ".join(map(str, head.obs.columns)) or "none"
+            raise InputError(path, f"obs has no column {key!r}", f"it has: {have}")
+    if head.obs["sample"].isna().any():
+        raise InputError(path, "cells are without a sample", "make it with integrate.py")
+    return head
+
+
 def read_cells(path: str | Path, key: str) -> tuple[ad.AnnData, tuple[int, ...]]:
     """obs and uns['lloki'] of a file alone, and the shape of obsm[key] (n × d).
 
