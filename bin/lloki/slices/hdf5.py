@@ -51,7 +51,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
 
 def _is_10x(path: str | Path) -> bool:
     """Whether a file is a matrix as Cell Ranger writes it."""
-    with contextlib.suppress(OSError), h5py.File(path) as file:
+    with contextlib.suppress(OSError, RuntimeError), h5py.File(path) as file:  # damaged: neither
         return "matrix/barcodes" in file
     return False
 

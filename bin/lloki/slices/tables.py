@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -79,7 +80,9 @@ def read_tables(counts: str | Path, coordinates: str | Path) -> tuple[ad.AnnData
             f"cell {cells[int(np.argmin(rows))]!r} of {Path(counts).name} has no coordinates",
             "both tables need the same cell names in their first column",
         )
-    data = ad.AnnData(matrix, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that repeat: told as a fault later
+        data = ad.AnnData(matrix, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
     places = table.to_numpy(np.float64)[rows]
     check_values(places, coordinates, "it")
     data.obsm["spatial"] = places
