@@ -83,18 +83,9 @@ def _cells(input, slices, label_key, with_genes, words):
     from lloki.slices import parts
     from lloki.slices.labels import known_labels
 
-    head, shapes = parts.read_head(input)
-    for key in SPACES:
-        if len(shapes.get(key, ())) != 2 or shapes[key][0] != head.n_obs:
-            fact = f"obsm[{key!r}] is missing or not of {head.n_obs} cells"
-            raise InputError(input, fact, "make it with integrate.py")
-    for key in ("sample", "technology", "panel", *filter(None, [label_key])):
-        if key not in head.obs:
-            have = ", ".join(map(str, head.obs.columns)) or "none"
-            raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
-    sample, technology, panel = (
-        head.obs[key].astype(str).to_numpy(object) for key in ("sample", "technology", "panel")
-    )
+    columns = ("sample", "technology", "panel")
+    head = parts.read_integrated(input, SPACES, (*columns, *filter(None, [label_key])))
+    sample, technology, panel = (head.obs[key].astype(str).to_numpy(object) for key in columns)
     fp, lloki = (np.concatenate(list(parts.embedding_blocks(input, key))) for key in SPACES)
     genes = _genes(slices, head.obs["sample"].astype(str)) if with_genes else {}
     given = np.full(head.n_obs, None, dtype=object)
