@@ -24,7 +24,7 @@ TABLE = (  # of the terminal: heading, column of the CSV
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
 @click.option("--min-shared-genes", type=click.IntRange(1), default=10,
               help="Genes that slice and reference must share.")  # fmt: skip
-@click.option("--embedder", type=click.Choice(["mosaic", "scgpt"]), default="mosaic",
+@click.option("--embedder", type=click.Choice(["mosaic", "scgpt", "brought"]), default="mosaic",
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
 @click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
@@ -98,6 +98,8 @@ def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | Non
     if metagenes is None:
         metagenes = cost.finds_metagenes(sizes)
     seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes)
+    if embedder == "brought":
+        seconds["slices"] = 2 * cost.START * len(sizes)
     memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
     return {
         "cpu_hours": round(sum(seconds.values()) / 3600, 3),

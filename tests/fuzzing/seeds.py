@@ -89,6 +89,8 @@ COMMANDS = (
             "--rank 8 --rounds 2", "mosaic", "a.denoised.h5ad reference.h5ad"),
     command("mosaic_embed --input @a.denoised.h5ad --model @mosaic", "a.fp.h5ad",
             "a.denoised.h5ad mosaic/config.json mosaic/loadings.safetensors"),
+    command("take_embedding --input @a.slice.h5ad --embedding-key spatial", "a.fp.h5ad",
+            "a.slice.h5ad"),
     command("scgpt_embed --input @a.denoised.h5ad --checkpoint @checkpoint --device cpu "
             "--orthologs @orthologs.csv.gz --empty-cells zero", "a.fp.h5ad",
             f"a.denoised.h5ad orthologs.csv.gz {CHECKPOINT}"),
