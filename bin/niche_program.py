@@ -85,9 +85,6 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
                     left.append({"focus": focus, "neighbour": kind, "why": why})
                 progress.update()
     records = [record for record, _ in made.values()]
-    if not records:
-        words = "; ".join(f"{f} near {b}: {_words(why)}" for f, b, why in map(dict.values, left))
-        raise InputError(input, f"no pair has enough cells in a slice ({words})", "name others")
     niche_summary.corrected(records)
     for record in records:
         niche_summary.judge(record, screen)
