@@ -129,6 +129,9 @@ COMMANDS = (
             "--reference-labels cell_type --model @mosaic --slice @a.slice.h5ad --slice "
             "@b.slice.h5ad --label-map @words.csv --hierarchy @coarse.csv", "annotation",
             "integrated.h5ad reference.h5ad words.csv coarse.csv mosaic/config.json"),
+    command("niche_program --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
+            "--label-key cell_type --niche 16_Astro:0_Oligo", "niches",
+            "integrated.h5ad a.slice.h5ad b.slice.h5ad"),
     command("complete --input @integrated.h5ad --cells @metagenes.cells.h5ad", "complete.h5ad",
             "metagenes.cells.h5ad integrated.h5ad"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),
