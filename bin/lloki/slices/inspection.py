@@ -111,6 +111,13 @@ def shared_genes(slices: Sequence[Mapping]) -> dict[tuple[str, str], int]:
     return {(a, b): len(keys[a] & keys[b]) for a, b in combinations(keys, 2)}
 
 
+def pairs_of_kinds(slices: Sequence[Mapping], labels: Sequence[str]) -> int:
+    """Ordered pairs of kinds that the first column of labels has in all slices together."""
+    kinds = {kind for record in read(slices) for label in labels[:1]
+             for kind in record["labels"].get(label, {})}  # fmt: skip
+    return len(kinds) * (len(kinds) - 1)
+
+
 def labels_apart(kinds: Mapping[str, object], label: str) -> list[str]:
     """A warning where groups of cells (slices, batches) have labels that no other group has.
 
