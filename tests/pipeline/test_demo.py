@@ -96,8 +96,10 @@ def test_lloki_beats_pca_on_the_shared_genes(demo):
 
 def test_long_tasks_say_in_the_work_folder_how_far_they_are(demo):
     lines = (demo / "work/progress.log").read_text().splitlines()
-    for words in ("train_cae cae: epochs started", "train_cae cae: epochs 100 %, ",
-                  "align_pairs 0: pairs of slices 100 %, 6/6", "integrate integrated: UMAPs 100 %"):  # fmt: skip
+    for words in (
+        "train_cae cae: epochs started", "train_cae cae: epochs 100 %, ",
+        "align_pairs 0: pairs of slices 100 %, 6/6", "integrate integrated: UMAPs 100 %",
+    ):  # fmt: skip
         assert any(words in line for line in lines), words
 
 
@@ -129,13 +131,12 @@ def toured(results):
 
     motion = {row["sample"]: row for row in table("transforms.csv")}["starmap_b"]
     angle = np.degrees(np.arctan2(float(motion["r10"]), float(motion["r00"])))
-    scores = {(row["embedding"], row["metric"]): float(row["value"])
-              for row in table("metrics.csv") if row["group"] == "aggregate"}  # fmt: skip
-    own = {row["type"]: row["metagene"] for row in table("metagenes/programs.csv")}
+    scores = {(r["embedding"], r["metric"]): float(r["value"]) for r in table("metrics.csv")}
+    kind = "Oligodendrocyte"
+    own = {row["type"]: row["metagene"] for row in table("metagenes/programs.csv")}[kind]
     auc = [float(row["auc"]) for row in table("metagenes/enrichment.csv")
-           if (row["type"], row["metagene"]) == ("Oligodendrocyte", own["Oligodendrocyte"])]  # fmt: skip
+           if (row["type"], row["metagene"]) == (kind, own)]  # fmt: skip
     niche = json.loads((results / "niches/Astrocyte_near_Excitatory/program.json").read_text())
-    of_type = {kind: (found == true)[true == kind].sum() for kind in np.unique(true)}
     return {
         "N cells in four slices": (whole.n_obs, 0),
         "N genes in common": (len(whole.uns["lloki"]["shared_genes"]), 0),
@@ -145,11 +146,13 @@ def toured(results):
         "cells lie N µm from": (np.median(error), 5),
         "domain for N %": (100 * (domains[0][near] == domains[1]).mean(), 5),
         "the hidden label for N %": (100 * (found == true).mean(), 3),
-        "N of 328 excitatory": (of_type["Excitatory"], 12),
+        "N of 328 excitatory": ((found == true)[true == "Excitatory"].sum(), 12),
         "bio conservation is N": (scores["X_lloki", "Bio conservation"], 0.02),
         "of the cells' kinds, N on": (scores["X_pca_shared", "Bio conservation"], 0.02),
         "batch correction N": (scores["X_lloki", "Batch correction"], 0.02),
         "for PCA N": (scores["X_pca_shared", "Batch correction"], 0.02),
+        "iLISI N": (scores["X_lloki", "iLISI"], 0.05),
+        "of LLOKI-FP N": (scores["X_lloki_fp", "iLISI"], 0.03),
         "AUC is at least N": (min(auc), 0.02),
         "held out is N": (niche["r"], 0.06),
     }  # fmt: skip
