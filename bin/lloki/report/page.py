@@ -1,0 +1,157 @@
+"""The page: one HTML file by a template, with all that it needs within it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lloki import __version__
+from lloki.report import next_steps, verdicts
+from lloki.report.blocks import Lamp, Section, Table, order, shown
+from lloki.report.cautions import cautions
+from lloki.report.explorer import Explorer, explorer, pack
+from lloki.report.glossary import explained
+from lloki.report.material import Material
+from lloki.report.verdicts import Finding
+
+TEMPLATES = Path(__file__).with_name("templates")
+RUN_WORDS = {
+    "good": "Nothing stands in the way of using these results",
+    "doubt": "Usable; look at {n} first",
+    "bad": "Mend {n} before using these results",
+}
+
+
+@dataclass(frozen=True)
+class SliceVerdict:
+    """A slice's row: its level, what stands out, what to do, all findings."""
+
+    sample: str
+    technology: str
+    cells: int
+    level: str
+    words: str
+    remedy: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The run's level, in words, its findings, its slices."""
+
+    level: str
+    words: str
+    findings: Sequence[Finding]
+    slices: Sequence[SliceVerdict]
+
+
+def verdict(material: Material) -> Verdict:
+    """Of the run: the worst of its own findings and of its slices."""
+    slices = [_of_slice(material, sample) for sample in material.samples]
+    findings = verdicts.of_run(material)
+    everything = [*findings, *(one for own in slices for one in own.findings)]
+    level = verdicts.worst(everything)
+    same = {one.topic for one in everything if one.level == level}
+    n = f"{len(same)} things" if len(same) > 1 else next(iter(same), "")
+    return Verdict(level, RUN_WORDS[level].format(n=n), findings, slices)
+
+
+def _of_slice(material: Material, sample: str) -> SliceVerdict:
+    findings = verdicts.of_slice(material, sample)
+    worst = verdicts.worst(findings)
+    leading = [one for one in findings if one.level == worst]
+    if worst == "good":  # of all that is fine, what a reader would not guess
+        leading = sorted(leading, key=lambda one: one.topic != "propagation")
+    words = leading[0].words if leading else "No stage recorded anything of it."
+    more = f" (and {len(leading) - 1} more)" if worst != "good" and len(leading) > 1 else ""
+    cells = material.samples[sample]
+    return SliceVerdict(
+        sample, str(material.technology.values[cells[0]]), len(cells), worst, words + more,
+        leading[0].remedy if leading else "", findings,
+    )  # fmt: skip
+
+
+def render(
+    title: str, date: str, sentence: str, tiles: dict, sections: Sequence[Section],
+    citations: Sequence[str], material: Material,
+) -> str:  # fmt: skip
+    """The whole page. The same for the same material, title and date."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {"shown": shown, "order": order, "explained": explained}
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
+    there, absent = [], []
+    for section in sections:
+        (absent if is_absent(section) else there).append(section)
+    cells: Explorer = explorer(material)
+    return environment.get_template("page.html").render(
+        title=title, date=date, sentence=sentence, tiles=tiles, verdict=verdict(material),
+        cautions=_cautions(material), explorer=cells, steps=next_steps.steps(material),
+        sections=there, absent=absent, citations=citations, version=__version__,
+        style=Markup(_text("report.css")), plotly=pack(plotly_script()),
+        script=Markup(_text("explorer.js") + _text("report.js")),
+    )  # fmt: skip
+
+
+def is_absent(section: Section) -> bool:
+    """Whether a section only says that its material is missing."""
+    levels = [getattr(block, "level", None) for block in section.blocks]
+    return levels == ["missing"] and not any(section.folded.values())
+
+
+def plotly_script() -> bytes:
+    """plotly.js, as the package plotly brings it."""
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text("utf-8")
+
+
+def _cautions(material: Material) -> Table:
+    rows = [
+        (Lamp(one.level, LEVEL_WORDS[one.level]), one.sample, one.text, one.remedy, one.stage)
+        for one in cautions(material.records, list(material.samples))
+    ]
+    return Table("warnings", ("weight", "slice", "warning", "what to do", "stage"), rows)
+
+
+LEVEL_WORDS = {"good": "for your information", "doubt": "look at this", "bad": "mend this"}
+
+
+def multiqc(material: Material, name: str, found: Verdict) -> str:
+    """The run as a line of a table that MultiQC shows: custom content, `*_mqc.json`."""
+    levels = {"good": "fine", "doubt": "look at this", "bad": "mend this"}
+    row = {
+        "verdict": levels[found.level], "slices": len(material.samples),
+        "technologies": len(material.technology.colours), "cells": material.data.n_obs,
+        "slices_to_look_at": sum(one.level != "good" for one in found.slices),
+        "bio": material.score("X_lloki", "Bio conservation"),
+        "batch": material.score("X_lloki", "Batch correction"),
+        "ilisi": material.score("X_lloki", "iLISI"),
+    }  # fmt: skip
+    titles = {
+        "verdict": "Verdict", "slices": "Slices", "technologies": "Technologies", "cells": "Cells",
+        "slices_to_look_at": "Slices to look at", "bio": "Bio conservation",
+        "batch": "Batch correction", "ilisi": "iLISI",
+    }  # fmt: skip
+    whole = {"slices", "technologies", "cells", "slices_to_look_at"}
+    headers = {
+        key: {"title": title, **({"format": "{:,.0f}"} if key in whole else {})}
+        for key, title in titles.items()
+    }
+    content = {
+        "id": "lloki_runs", "section_name": "nf-lloki",
+        "description": "Runs of nf-lloki: slices of spatial transcriptomics in one embedding.",
+        "plot_type": "table", "pconfig": {"id": "lloki_runs_table", "title": "nf-lloki: runs"},
+        "headers": headers, "data": {name: {k: v for k, v in row.items() if v is not None}},
+    }  # fmt: skip
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
