@@ -36,8 +36,7 @@ def labels(material: Material) -> Section:
         remedy = "Give a column of labels: --cell_type_key, --reference_labels."
         return Section("labels", title, lead, [absent("labels", remedy)])
     drawn = {
-        name: picture(one, name, name.replace("_", " "))
-        for name, one in pictures(material).items()
+        name: picture(one, name, name.replace("_", " ")) for name, one in pictures(material).items()
     }
     folded = {"How right the labels are": _quality(material.annotation.get("held_out"))}
     sure = [drawn[n] for n in ("labels_probability", "labels_reliability") if n in drawn]

@@ -21,7 +21,7 @@ KNOWN = (
     (r"of one species, and named by symbols", "bad", "give a reference of the same species and "
      "tissue, genes named by symbols"),
     (r"files of the same content", "bad", "name another file in the samplesheet"),
-    (r"of several species", "bad", "run each species by itself, or give the samplesheet's organism"),
+    (r"of several species", "bad", "run each species by itself"),
     (r"stopped after \d+ steps", "doubt", "raise --max_iter"),
     (r"trained without triplets", "bad", "check that the slices are of one tissue"),
     (r"cells are like none of the labelled", "doubt", "add a source of this tissue"),
@@ -66,11 +66,8 @@ def _caution(warning: str, record: Mapping, samples: Sequence[str]) -> Caution:
     if sample is None:
         begun = re.match(r"([\w-]+)(?=:| is | has )", text)
         sample = begun[1] if begun and begun[1] in samples else None
-    for pattern, level, remedy in KNOWN:
-        if re.search(pattern, text):
-            break
-    else:
-        level, remedy = "doubt", ""
+    known = ((level, remedy) for pattern, level, remedy in KNOWN if re.search(pattern, text))
+    level, remedy = next(known, ("doubt", ""))
     text = text.removeprefix(f"{sample}: ")
     words, _, own = text.partition("; ")  # a stage may tell the remedy itself
     if not remedy and own:

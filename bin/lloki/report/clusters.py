@@ -40,9 +40,7 @@ def clusters(material: Material) -> Section:
     drawn = pictures(material)
     blocks = [_table(found["clusters"], found["markers"])]
     blocks += [
-        picture(drawn[name], name, alt, alt, 130)
-        for name, alt in CAPTIONS.items()
-        if name in drawn
+        picture(drawn[name], name, alt, alt, 130) for name, alt in CAPTIONS.items() if name in drawn
     ]
     return Section("clusters", "Clusters and their genes", lead, blocks)
 

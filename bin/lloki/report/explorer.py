@@ -153,7 +153,7 @@ def _codes(by: Category | Number, rows: np.ndarray) -> np.ndarray:
 
 
 def density(places: np.ndarray) -> str:
-    """All cells (n × 2) in grey, the darker the more of them: a PNG, as the address of a picture."""
+    """All cells (n × 2) in grey, darker where there are more: the address of a PNG."""
     whole = places[np.isfinite(places).all(axis=1)]
     if not len(whole):
         return ""

@@ -23,8 +23,8 @@ from lloki.report.verdicts import Finding
 TEMPLATES = Path(__file__).with_name("templates")
 RUN_WORDS = {
     "good": "Nothing stands in the way of using these results",
-    "doubt": "Usable; look at {n} first",
-    "bad": "Mend {n} before using these results",
+    "doubt": "Usable; look at {topics} first",
+    "bad": "Mend {topics} before using these results",
 }
 
 
@@ -57,9 +57,9 @@ def verdict(material: Material) -> Verdict:
     findings = verdicts.of_run(material)
     everything = [*findings, *(one for own in slices for one in own.findings)]
     level = verdicts.worst(everything)
-    same = {one.topic for one in everything if one.level == level}
-    n = f"{len(same)} things" if len(same) > 1 else next(iter(same), "")
-    return Verdict(level, RUN_WORDS[level].format(n=n), findings, slices)
+    topics = list(dict.fromkeys(one.topic for one in everything if one.level == level))
+    listed = ", ".join(topics[:-1]) + (" and " if topics[1:] else "") + "".join(topics[-1:])
+    return Verdict(level, RUN_WORDS[level].format(topics=listed), findings, slices)
 
 
 def _of_slice(material: Material, sample: str) -> SliceVerdict:

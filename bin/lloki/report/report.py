@@ -56,7 +56,8 @@ def sections(material: Material) -> list[Section]:
         make(material)
         for make in (
             clusters.clusters, annotation.labels, domains.domains, programs.metagenes,
-            niches.niches, results.alignment, scores.scores, *results.SECTIONS, *run.SECTIONS,
+            niches.niches, results.alignment, scores.scores, results.quality, run.propagation,
+            run.details,
         )
     ]  # fmt: skip
 

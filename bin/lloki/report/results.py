@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lloki.report import figure_alignment, figures, run
+from lloki.report import figure_alignment, figures
 from lloki.report.blocks import Note, Plot, Section, Table, absent, picture
 from lloki.report.material import Material
 
@@ -37,15 +37,19 @@ def quality(material: Material) -> Section:
             str(first["panel"]) if "panel" in material.data.obs else None, len(cells),
             material.figure(sample, "cells_dropped", "prepare_slice"),
             material.figure(sample, "genes", "prepare_slice"), *medians,
-            material.figure(sample, "control_rate", "prepare_slice"),
-            material.figure(sample, "nonzero_fraction", "prepare_slice"),
+            _percent(material.figure(sample, "control_rate", "prepare_slice")),
+            _percent(material.figure(sample, "nonzero_fraction", "prepare_slice")),
         ))  # fmt: skip
     plots = [
         _boxes(material, name, values)
         for name, values in measures.items()
-        if np.isfinite(values).any()
+        if np.nanmax(values, initial=0) > 0
     ]
     return Section("quality", "Quality of the cells", lead, [*plots, Table("slices", head, rows)])
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
 
 
 def _measures(material: Material) -> dict[str, np.ndarray]:
@@ -181,6 +185,3 @@ def turn(row: Mapping[str, float]) -> str | None:
         return None
     mirrored = ", mirrored" if r00 * r11 - r01 * r10 < 0 else ""
     return f"{np.degrees(np.arctan2(r10, r00)):.1f}°{mirrored}"
-
-
-SECTIONS = (quality, run.propagation, run.training)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lloki.propagation.sparsity import QUANTILES
 from lloki.report import figure_stages, figures
-from lloki.report.blocks import Link, Plot, Section, Table, absent, picture, shown
+from lloki.report.blocks import Link, Note, Plot, Section, Table, absent, picture, shown
 from lloki.report.material import Material
 
 STAGES = {
@@ -62,8 +62,9 @@ def propagation(material: Material) -> Section:
     rows = []
     for sample in material.samples:
         seen = [
-            material.figure(sample, f"nonzero_fraction_{state}", "impute")
+            None if share is None else f"{share:.1%}"
             for state in ("before", "target", "after")
+            for share in [material.figure(sample, f"nonzero_fraction_{state}", "impute")]
         ]
         imputed = material.figure(sample, "values_imputed", "impute")
         if imputed is not None:
@@ -91,24 +92,22 @@ def sparsities(material: Material) -> dict[str, dict[str, dict]]:
     return found
 
 
-def training(material: Material) -> Section:
+def training(material: Material) -> list:
     """Loss curves."""
-    lead = "Mean of each loss in every epoch; total is their weighted sum."
     curves = loss_curves(material)
-    if not curves:
-        blocks = [absent("loss curves", "No history.csv of the autoencoder was given.")]
-        return Section("training", "Training", lead, blocks)
     traces = [
         {"x": [float(x) for x in epochs], "y": [float(y) for y in values], "name": name,
          "mode": "lines", "line": {"color": colour}}
         for (name, (epochs, values)), colour in zip(curves.items(), figures.PALETTE, strict=False)
     ]  # fmt: skip
     positive = all((values > 0).all() for _, values in curves.values())
-    layout = {"xaxis": {"title": {"text": "epoch"}}, "height": 380,
-              "yaxis": {"title": {"text": "loss"}, "type": "log" if positive else "linear"}}
-    return Section("training", "Training", lead, folded={
-        "Losses by epoch": [Plot("training", traces, layout)]
-    })  # fmt: skip
+    layout = {
+        "xaxis": {"title": {"text": "epoch"}},
+        "height": 380,
+        "yaxis": {"title": {"text": "loss"}, "type": "log" if positive else "linear"},
+    }
+    words = "Mean of each loss in every epoch; total is their weighted sum."
+    return [Note(words), Plot("training", traces, layout)] if traces else []
 
 
 def loss_curves(material: Material) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -121,9 +120,8 @@ def loss_curves(material: Material) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {str(name): (epochs, column.to_numpy()) for name, column in numeric.items()}
 
 
-def timings(material: Material) -> Section:
-    """Time and memory of every stage."""
-    lead = "Time within the scripts, and the peak memory of the largest run of a stage."
+def timings(material: Material) -> list:
+    """Time within the scripts, and the peak memory of the largest run of a stage."""
     rows = []
     for records in _by_stage(material).values():
         seconds = [record["seconds"] for record in records if "seconds" in record]
@@ -137,9 +135,7 @@ def timings(material: Material) -> Section:
             )
         )  # fmt: skip
     head = ("stage", "runs", "all runs, s", "longest, s", "memory, MB", "device")
-    return Section("timings", "Time and memory", lead, folded={
-        "Time and memory of each stage": [Table("timings", head, rows)]
-    })  # fmt: skip
+    return [Table("timings", head, rows)] if rows else []
 
 
 def _by_stage(material: Material) -> dict[str, list[dict]]:
@@ -152,36 +148,33 @@ def _by_stage(material: Material) -> dict[str, list[dict]]:
     return {name: found[name] for name in ranked}
 
 
-def parameters(material: Material) -> Section:
-    """The run's parameters and what each stage was told."""
-    lead = "Parameters of the run, and the options with which each stage ran."
-    tables = {}
-    if material.params:
-        # run.json keeps them under these names; a plain table of parameters is taken too
-        given = material.params.get("parameters", material.params)
-        pipeline = material.params.get("pipeline", {})
-        rows = [(f"pipeline {name}", value) for name, value in pipeline.items()]
-        rows += sorted(given.items())
-        tables["Parameters of the run"] = [Table("parameters", ("parameter", "value"), rows)]
+def parameters(material: Material) -> list:
+    """The run's parameters."""
+    # run.json keeps them under these names; a plain table of parameters is taken too
+    given = material.params.get("parameters", material.params)
+    pipeline = material.params.get("pipeline", {})
+    rows = [(f"pipeline {name}", value) for name, value in pipeline.items()]
+    rows += sorted(given.items())
+    return [Table("parameters", ("parameter", "value"), rows)] if rows else []
+
+
+def options(material: Material) -> list:
+    """What each stage was told."""
     rows = []
     for records in _by_stage(material).values():
-        options: dict[str, dict[str, None]] = {}
+        told: dict[str, dict[str, None]] = {}
         for record in records:
             for name, value in record.get("parameters", {}).items():
-                options.setdefault(name, {})[shown(value)] = None
+                told.setdefault(name, {})[shown(value)] = None
         rows += [
             (stage_name(records[0]), f"--{name.replace('_', '-')}", "; ".join(values))
-            for name, values in options.items()
+            for name, values in told.items()
         ]
-    if rows:
-        tables["Options of each stage"] = [Table("options", ("stage", "option", "value"), rows)]
-    blocks = [] if tables else [absent("parameters", "No stage recorded any.")]
-    return Section("parameters", "Parameters", lead, blocks, tables)
+    return [Table("options", ("stage", "option", "value"), rows)] if rows else []
 
 
-def versions(material: Material) -> Section:
+def versions(material: Material) -> list:
     """Every software and its version, and where it ran."""
-    lead = "Software as the stages found it."
     used: dict[str, dict[str, dict[str, None]]] = {}
     for record in material.records:
         for name, version in record.get("versions", {}).items():
@@ -195,26 +188,19 @@ def versions(material: Material) -> Section:
         for name, found in sorted(used.items(), key=lambda item: item[0].lower())
         for version, where in found.items()
     ]
-    if not rows:
-        blocks = [absent("versions", "No stage recorded any.")]
-        return Section("versions", "Versions", lead, blocks)
-    table = Table("versions", ("software", "version"), rows)
-    return Section("versions", "Versions", lead, folded={"Versions of all software": [table]})
+    return [Table("versions", ("software", "version"), rows)] if rows else []
 
 
-def files(material: Material) -> Section:
+def files(material: Material) -> list:
     """Every published file, as a link from the folder of the results."""
-    lead = "Every file of the run; links work where the report lies in the folder of the results."
-    if not material.index:
-        return Section("files", "Files", lead, [absent("files", "No index.json was given.")])
     folder = results_folder(material)
     rows = [
         (Link(address, address), row.get("slice"), STAGES.get(row.get("stage"), row.get("stage")))
         for row in material.index
         if (address := str(row["file"]).removeprefix(folder).lstrip("/"))
     ]
-    table = Table("files", ("file", "slice", "made by"), rows)
-    return Section("files", "Files", lead, folded={f"All {len(rows)} files": [table]})
+    words = "Links work where the report lies in the folder of the results."
+    return [Note(words), Table("files", ("file", "slice", "made by"), rows)] if rows else []
 
 
 def results_folder(material: Material) -> str:
@@ -228,4 +214,13 @@ def results_folder(material: Material) -> str:
     return "/".join(common)
 
 
-SECTIONS = (timings, parameters, versions, files)
+def details(material: Material) -> Section:
+    """Files, training, time, parameters, versions."""
+    folded = {
+        "Every file of the results": files(material), "Losses of the training": training(material),
+        "Time and memory of each stage": timings(material),
+        "Parameters of the run": parameters(material),
+        "Options of each stage": options(material), "Versions of all software": versions(material),
+    }  # fmt: skip
+    lead = "Files, training, time and memory, parameters and versions."
+    return Section("details", "Run details", lead, folded={t: f for t, f in folded.items() if f})

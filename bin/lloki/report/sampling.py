@@ -1,4 +1,4 @@
-"""Which cells a page shows when there are too many: the same share of each slice, rare ones kept."""
+"""Which cells a page shows when there are too many: as many of each slice, rare ones kept."""
 
 from __future__ import annotations
 

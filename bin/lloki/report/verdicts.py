@@ -29,7 +29,7 @@ UNSETTLED = 0.1  # fall of the loss from the last but one tenth of the epochs to
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: level (of LEVELS), topic, a sentence, what to do, what the level rests on."""
+    """One thing found: level (of LEVELS), topic, a sentence, what to do, what it rests on."""
 
     level: str
     topic: str
@@ -105,7 +105,9 @@ def _reference(material: Material, sample: str) -> list[Finding]:
         return []
     level = below(shared, REFERENCE_GENES)
     remedy = "" if level == "good" else "Give a reference that holds more of the panel."
-    words = f"{shared:,} genes are in the reference."
+    panel = material.figure(sample, "genes", "ot_sparsity", "prepare_slice")
+    of = "" if panel is None else f" of its {panel:,}"
+    words = f"{shared:,}{of} genes are in the reference."
     evidence = "--min_shared_genes: the pipeline stops below 10 unless told otherwise"
     return [Finding(level, "reference", words, remedy, evidence)]
 
@@ -138,7 +140,7 @@ def _propagation(material: Material, sample: str) -> list[Finding]:
         if target is not None:
             words += f" ({before:.0%} of values are nonzero, in the reference {target:.0%})"
         return [Finding("good", "propagation", f"{words}.")]
-    words = f"Propagation raised nonzero values from {before:.0%} to {after:.0%}."
+    words = f"Propagation raised nonzero values from {before:.1%} to {after:.1%}."
     return [Finding("good", "propagation", words)]
 
 
@@ -154,7 +156,11 @@ def _labels(material: Material, sample: str) -> list[Finding]:
             found.append(Finding(level, "unknown cells", words, remedy, evidence))
         for row in record.get("held_out") or []:
             right = row.get("accuracy")
-            if row.get("sample") == sample and right is not None and below(right, ACCURACY) != "good":
+            if (
+                row.get("sample") == sample
+                and right is not None
+                and below(right, ACCURACY) != "good"
+            ):
                 words = f"With its labels hidden, {right:.0%} of them were found again."
                 remedy = "Trust carried-over labels of such slices only where probability is high."
                 found.append(Finding(below(right, ACCURACY), "labels", words, remedy, BY_HABIT))

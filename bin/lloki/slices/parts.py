@@ -147,9 +147,7 @@ class Expression:
     measured: pd.DataFrame | None
 
 
-def read_some_genes(
-    path: str | Path, genes: Iterable[str], rows: int = 8192
-) -> Expression | None:
+def read_some_genes(path: str | Path, genes: Iterable[str], rows: int = 8192) -> Expression | None:
     """Expression of a file, read so many rows at a time; None where X is not there, or not sparse.
 
     Of `genes` those that the file has, in its order.
@@ -158,7 +156,7 @@ def read_some_genes(
         if not isinstance(file.get("X"), h5py.Group) or "indptr" not in file["X"]:
             return None
         names = ad.io.read_elem(file["var"]).index.astype(str)
-        has = file["varm/measured"] if "varm/measured" in file else None
+        has = file.get("varm/measured")
         measured = None if has is None else ad.io.read_elem(has)
         wanted = np.flatnonzero(names.isin(list(genes)))
         matrix = ad.io.sparse_dataset(file["X"])

@@ -1,6 +1,8 @@
 "use strict";
 /* ---- the explorer: UMAP and map side by side, one choice of colours and of cells for both ---- */
 
+const BUTTONS = [["toImage"], ["zoom2d", "pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]];
+
 async function explore() {
   const head = JSON.parse(find("#cells").textContent), columns = new Map();
   const view = { colour: 0, umap: 0, map: "all", hidden: new Set(), size: 1, chosen: null };
@@ -21,12 +23,24 @@ async function explore() {
   const sliceOf = sliceColour.names.map(name => head.slices.find(slice => slice.name === name));
   const hovered = head.colours.filter(c => /^label:|carried|probability|^cluster$/.test(c.title));
 
-  /** Where the tile of a slice lies when all are side by side, and how large a micrometre is. */
-  const across = Math.ceil(Math.sqrt(head.slices.length));
-  head.slices.forEach((slice, i) => {
-    const longest = Math.max(...slice.sides), [w, h] = slice.sides.map(side => side / longest);
-    slice.tile = { x: 1.12 * (i % across) + (1 - w) / 2, y: 1.22 * Math.floor(i / across) + (1 - h) / 2, w, h, longest };
-  });
+  /** Where the tile of each slice lies when all are side by side: rows that fill the panel best. */
+  function tiles() {
+    const room = panels.map.clientWidth / panels.map.clientHeight || 1, n = head.slices.length;
+    const arranged = across => {
+      let x = 0, y = 0, width = 0;
+      head.slices.forEach((slice, i) => {
+        const longest = Math.max(...slice.sides), [w, h] = slice.sides.map(side => side / longest);
+        if (i % across === 0 && i) { x = 0; y += 1.25 * Math.max(...head.slices.slice(i - across, i).map(s => s.tile.h)) + 0.1; }
+        const wide = Math.max(w, 0.4);
+        slice.tile = { x: x + (wide - w) / 2, y, w, h, wide, longest };
+        width = Math.max(width, (x += wide + 0.12));
+      });
+      return Math.min(room / width, 1 / (y + 1.2));
+    };
+    const fits = Array.from({ length: n }, (_, i) => arranged(i + 1));
+    arranged(1 + fits.indexOf(Math.max(...fits)));
+    return Math.max(...fits) * panels.map.clientHeight;  // pixels of a tile's longest side
+  }
 
   function inSpan(column, place) {
     const x = new Float32Array(head.n), y = new Float32Array(head.n);
@@ -50,7 +64,10 @@ async function explore() {
       return inSpan(await column("aligned", Uint16Array), i => inside.has(sliceOf[slices[i]].name) && whole);
     }
     const map = await column("map", Uint16Array);
-    if (kind === "all") return inSpan(map, i => sliceOf[slices[i]].tile);
+    if (kind === "all") {
+      tiles();
+      return inSpan(map, i => sliceOf[slices[i]].tile);
+    }
     const only = head.slices[index], whole = span(only);
     return inSpan(map, i => sliceOf[slices[i]] === only && whole);
   }
@@ -70,8 +87,7 @@ async function explore() {
     let rows = [];
     for (let i = 0; i < head.n; i += step) if (!view.hidden.has(codes[i])) rows.push(i);
     if (!colour.names) rows.sort((a, b) => codes[a] - codes[b]);  // the highest on top
-    for (const [panel, element] of Object.entries(panels)) {
-      if (!element) continue;
+    await Promise.all(Object.entries(panels).filter(([, element]) => element).map(async ([panel, element]) => {
       const { x, y } = await places(panel), there = rows.filter(i => !isNaN(x[i]));
       const room = element.clientWidth * element.clientHeight;
       const size = view.size * Math.min(8, Math.max(1.6, 0.42 * Math.sqrt(room / Math.max(there.length, 1))));
@@ -82,9 +98,9 @@ async function explore() {
         marker: marker(kind ? colour : null, codes, own, size), unselected: { marker: { opacity: 0.06 } },
         ...(view.chosen ? { selectedpoints: own.flatMap((i, at) => (view.chosen.has(i) ? [at] : [])) } : {}),
       }));
-      await Plotly.react(element, traces, layout(panel), { ...CONFIG, displayModeBar: true, modeBarButtonsToRemove: ["autoScale2d"] });
+      await Plotly.react(element, traces, layout(panel), { ...CONFIG, displayModeBar: true, modeBarButtons: BUTTONS });
       listen(panel, element);
-    }
+    }));
     legend(colour, codes);
   }
 
@@ -96,24 +112,24 @@ async function explore() {
     };
     if (panel === "umap") return { ...base, images: behind([[head.umaps[view.umap], span(head.umaps[view.umap]), true]]) };
     const [kind, index] = view.map.split(":");
-    const tiles = kind === "all" ? head.slices.map(s => [s, s.tile, 1 / s.tile.longest])
+    const pixels = kind === "all" ? tiles() : 0;
+    const drawn = kind === "all" ? head.slices.map(s => [s, s.tile, 1 / s.tile.longest])
       : kind === "frame" ? [[head.frames[index], span(head.frames[index]), 1]]
       : [[head.slices[index], span(head.slices[index]), 1]];
-    const width = (panels.map.clientWidth || 600) / (kind === "all" ? across : 1);
     const annotations = [], shapes = [];
-    for (const [slice, at, scale] of tiles) {
+    for (const [slice, at, scale] of drawn) {
       const most = Math.max(at.w, at.h) / scale / 3, unit = 10 ** Math.floor(Math.log10(most));
       const length = unit * [5, 2, 1].find(n => n * unit <= most), low = at.y + at.h + 0.04 * Math.max(at.w, at.h);
       shapes.push({ type: "line", x0: at.x, x1: at.x + length * scale, y0: low, y1: low, line: { color: "#2b2f36", width: 2 } });
       annotations.push({ x: at.x + length * scale, y: low, xanchor: "left", showarrow: false, font: { size: 10 },
         text: length < 1000 ? `${length} µm` : `${length / 1000} mm` });
       if (kind !== "all") continue;
-      const room = Math.floor(width / 6.4), text = slice.name.length > room ? `${slice.name.slice(0, room - 1)}…` : slice.name;
+      const room = Math.floor((pixels * at.wide) / 6.4), text = slice.name.length > room ? `${slice.name.slice(0, room - 1)}…` : slice.name;
       annotations.push({ x: at.x + at.w / 2, y: at.y, yanchor: "bottom", showarrow: false, font: { size: 11 },
         text: text.replaceAll("<", "&lt;"), hovertext: `${slice.name}, ${slice.technology}, ${slice.cells} cells` });
     }
     return { ...base, yaxis: { ...base.yaxis, autorange: "reversed" }, shapes, annotations,
-      images: behind(tiles.map(([slice, at]) => [slice, at, false])) };
+      images: behind(drawn.map(([slice, at]) => [slice, at, false])) };
   }
 
   /** All cells in grey, where the points are a sample of them. */
@@ -141,7 +157,7 @@ async function explore() {
       key.ondblclick = () => { view.hidden = new Set([...keys.keys()].filter(other => other !== i)); draw(); };
       return key;
     });
-    const every = make("button", { type: "button", className: "key", textContent: "all" });
+    const every = make("button", { type: "button", textContent: "Show all", hidden: !view.hidden.size });
     every.onclick = () => { view.hidden.clear(); draw(); };
     place.replaceChildren(every, ...keys.filter((_, i) => colour.counts[i]));
   }

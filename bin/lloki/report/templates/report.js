@@ -71,8 +71,9 @@ function prepareTable(table) {
 const BASE = {
   font: { family: "system-ui, sans-serif", size: 13, color: "#2b2f36" }, margin: { l: 60, r: 16, t: 12, b: 48 },
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.15 },
+  modebar: { bgcolor: "rgba(255,255,255,.85)", color: "#5f6670", activecolor: "#0072b2" },
 };
-const CONFIG = { displaylogo: false, responsive: true };
+const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]] };
 
 function preparePlot(element) {
   const { traces, layout } = JSON.parse(find("script", element).textContent);
