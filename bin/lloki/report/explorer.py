@@ -36,7 +36,7 @@ class Explorer:
 
 def explorer(material: Material) -> Explorer:
     """Places and colours of all cells, or of a fair sample of them."""
-    rows = sampling.draw(material.slices_of_cells, material.kinds.values)
+    rows = sampling.draw(material.slices_of_cells, material.kinds.values, sampling.MOST)
     columns: dict[str, str] = {}
     size = 0
 
@@ -159,7 +159,7 @@ def density(places: np.ndarray) -> str:
         return ""
     image, _ = raster.blend(whole, np.full(len(whole), "", dtype=object), {}, figures.GREY)
     buffer = io.BytesIO()
-    Image.fromarray((image[::-1] * 255).astype(np.uint8)).quantize(64, 3).save(buffer, "png")
+    Image.fromarray((image[::-1] * 255).astype(np.uint8)).quantize(64, 2).save(buffer, "png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

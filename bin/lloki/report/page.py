@@ -77,22 +77,27 @@ def _of_slice(material: Material, sample: str) -> SliceVerdict:
     )  # fmt: skip
 
 
+def environment() -> Environment:
+    """Templates, which escape all text, and what they call."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
+    made.filters |= {"shown": shown, "order": order, "explained": explained}
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
+    return made
+
+
 def render(
     title: str, date: str, sentence: str, tiles: dict, sections: Sequence[Section],
     citations: Sequence[str], material: Material,
 ) -> str:  # fmt: skip
     """The whole page. The same for the same material, title and date."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )  # fmt: skip
-    environment.filters |= {"shown": shown, "order": order, "explained": explained}
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     there, absent = [], []
     for section in sections:
         (absent if is_absent(section) else there).append(section)
     cells: Explorer = explorer(material)
-    return environment.get_template("page.html").render(
+    return environment().get_template("page.html").render(
         title=title, date=date, sentence=sentence, tiles=tiles, verdict=verdict(material),
         cautions=_cautions(material), explorer=cells, steps=next_steps.steps(material),
         sections=there, absent=absent, citations=citations, version=__version__,

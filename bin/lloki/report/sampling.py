@@ -12,7 +12,7 @@ RARE = 30  # cells of each kind in a slice that are kept before others are drawn
 
 
 def draw(
-    slices: Sequence[str], kinds: Sequence[object], most: int = MOST, seed: int = 0
+    slices: Sequence[str], kinds: Sequence[object], most: int, seed: int = 0
 ) -> np.ndarray:
     """Positions of the cells that are shown, in a random order, so that none covers all others.
 

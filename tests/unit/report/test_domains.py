@@ -2,6 +2,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from report_page import html
 
 from lloki.report import domains, figure_clusters
 from lloki.report.material import Material
@@ -30,11 +31,11 @@ def material():
 
 
 def test_the_section_has_a_row_a_domain_and_a_map_a_slice(material):
-    content = domains.domains(material).content
+    content = html(domains.domains(material))
     assert content.count("<tr>") == 3 and "75%" in content and "glia 60%" in content
     assert content.count("data:image/png") == 3
     material.annotation.pop("domains")
-    assert "Not in this report" in domains.domains(material).content
+    assert "Not in this report" in html(domains.domains(material))
     assert domains.pictures(material) == {}
 
 
