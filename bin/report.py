@@ -58,7 +58,7 @@ def main(
     """Gather what the stages recorded in one page that needs no network, with figures beside it."""
     records = [_record(path) for path in input]
     from lloki.report import annotation as labels
-    from lloki.report import clusters, colourings, domains, figures, page, programs, report
+    from lloki.report import clusters, colourings, domains, figures, multiqc, page, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
@@ -90,7 +90,7 @@ def main(
         temporary.write_text(html, "utf-8")
     with run.output(Path(output).with_name("lloki_mqc.json")) as temporary:
         found = page.verdict(material)
-        temporary.write_text(page.multiqc(material, _name(material, title), found), "utf-8")
+        temporary.write_text(multiqc.content(material, _name(material, title), found), "utf-8")
     with run.output(Path(output).with_name("figures")) as folder:
         folder.mkdir()
         for name, drawn in report.pictures(material).items():

@@ -35,9 +35,13 @@ def together(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) 
                 )  # fmt: skip
         map_panel(axes, every[placed])
         axes.set_title(title)
+    if len(colours) > len(PALETTE):  # colours come twice, and tell nothing
+        return drawn
     handles = [
-        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=short(name))
+        Line2D([], [], marker="o", ls="", ms=6, color=colour, label=short(name, 24))
         for name, colour in colours.items()
     ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    longest = max(min(len(name), 24) for name in colours)
+    columns = max(1, int(8.4 / (0.5 + 0.09 * longest)))
+    drawn.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     return drawn

@@ -98,7 +98,8 @@ class Material:
         else:  # one that was not moved is its own
             frame = table["reference"].where(table["method"] != "identity", table["sample"])
         members = table[table["sample"].isin(self.samples)].groupby(frame, sort=False)
-        return {str(name): own["sample"].tolist() for name, own in members}
+        found = {str(name): {str(name), *own["sample"]} for name, own in members}
+        return {name: [s for s in self.samples if s in own] for name, own in found.items()}
 
     @cached_property
     def technology(self) -> figures.Colouring:

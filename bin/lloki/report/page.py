@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from lloki import __version__
 from lloki.report import next_steps, verdicts
@@ -20,6 +20,8 @@ from lloki.report.glossary import explained
 from lloki.report.material import Material
 from lloki.report.verdicts import Finding
 
+LEVEL_WORDS = {"good": "fine", "doubt": "look at this", "bad": "mend this"}
+NAMED = 3  # things in a heading
 TEMPLATES = Path(__file__).with_name("templates")
 RUN_WORDS = {
     "good": "Nothing stands in the way of using these results",
@@ -51,6 +53,11 @@ class Verdict:
     slices: Sequence[SliceVerdict]
 
 
+def flags(text: str) -> Markup:
+    """A text whose options (`--name`) are not broken over lines."""
+    return Markup(re.sub(r"(--[a-z][\w-]+)", r'<code class="flag">\1</code>', str(escape(text))))
+
+
 def verdict(material: Material) -> Verdict:
     """Of the run: the worst of its own findings and of its slices."""
     slices = [_of_slice(material, sample) for sample in material.samples]
@@ -58,6 +65,8 @@ def verdict(material: Material) -> Verdict:
     everything = [*findings, *(one for own in slices for one in own.findings)]
     level = verdicts.worst(everything)
     topics = list(dict.fromkeys(one.topic for one in everything if one.level == level))
+    if len(topics) > NAMED:
+        topics = [f"{len(topics)} things"]
     listed = ", ".join(topics[:-1]) + (" and " if topics[1:] else "") + "".join(topics[-1:])
     return Verdict(level, RUN_WORDS[level].format(topics=listed), findings, slices)
 
@@ -83,7 +92,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
     )  # fmt: skip
-    made.filters |= {"shown": shown, "order": order, "explained": explained}
+    made.filters |= {"flags": flags, "shown": shown, "order": order, "explained": explained}
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     return made
 
@@ -127,36 +136,3 @@ def _cautions(material: Material) -> Table:
         for one in cautions(material.records, list(material.samples))
     ]
     return Table("warnings", ("weight", "slice", "warning", "what to do", "stage"), rows)
-
-
-LEVEL_WORDS = {"good": "for your information", "doubt": "look at this", "bad": "mend this"}
-
-
-def multiqc(material: Material, name: str, found: Verdict) -> str:
-    """The run as a line of a table that MultiQC shows: custom content, `*_mqc.json`."""
-    levels = {"good": "fine", "doubt": "look at this", "bad": "mend this"}
-    row = {
-        "verdict": levels[found.level], "slices": len(material.samples),
-        "technologies": len(material.technology.colours), "cells": material.data.n_obs,
-        "slices_to_look_at": sum(one.level != "good" for one in found.slices),
-        "bio": material.score("X_lloki", "Bio conservation"),
-        "batch": material.score("X_lloki", "Batch correction"),
-        "ilisi": material.score("X_lloki", "iLISI"),
-    }  # fmt: skip
-    titles = {
-        "verdict": "Verdict", "slices": "Slices", "technologies": "Technologies", "cells": "Cells",
-        "slices_to_look_at": "Slices to look at", "bio": "Bio conservation",
-        "batch": "Batch correction", "ilisi": "iLISI",
-    }  # fmt: skip
-    whole = {"slices", "technologies", "cells", "slices_to_look_at"}
-    headers = {
-        key: {"title": title, **({"format": "{:,.0f}"} if key in whole else {})}
-        for key, title in titles.items()
-    }
-    content = {
-        "id": "lloki_runs", "section_name": "nf-lloki",
-        "description": "Runs of nf-lloki: slices of spatial transcriptomics in one embedding.",
-        "plot_type": "table", "pconfig": {"id": "lloki_runs_table", "title": "nf-lloki: runs"},
-        "headers": headers, "data": {name: {k: v for k, v in row.items() if v is not None}},
-    }  # fmt: skip
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"

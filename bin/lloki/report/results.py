@@ -19,7 +19,8 @@ MARKS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of a box
 def quality(material: Material) -> Section:
     """Counts, genes and controls of each slice's cells."""
     lead = (
-        "What went in, and how much each cell holds. Boxes hold half of the cells, lines 90 %. "
+        "What went in, and how much each cell holds. Boxes hold half of the cells, lines 90 %, "
+        "colours are technologies. "
         "A slice far below the others of its technology deserves a look."
     )
     head = ("slice", "technology", "panel", "cells", "dropped", "genes of the panel",
@@ -74,12 +75,14 @@ def _boxes(material: Material, name: str, values: np.ndarray) -> Plot:
             low, first, middle, third, high = (float(v) for v in np.quantile(own, MARKS))
             shade = material.technology.colours.get(material.technology.values[cells[0]])
             traces.append({
-                "type": "box", "y": [figures.short(sample, 20)], "q1": [first], "median": [middle],
+                "type": "box", "y": [sample], "q1": [first], "median": [middle],
                 "q3": [third], "lowerfence": [low], "upperfence": [high], "orientation": "h",
                 "marker": {"color": shade or figures.GREY}, "name": sample, "showlegend": False,
             })  # fmt: skip
+    names = [trace["name"] for trace in traces]
     layout = {"xaxis": {"title": {"text": f"{name} a cell"}, "rangemode": "tozero"},
-              "yaxis": {"automargin": True, "autorange": "reversed", "type": "category"},
+              "yaxis": {"automargin": True, "autorange": "reversed", "type": "category",
+                        "tickvals": names, "ticktext": [figures.short(n, 20) for n in names]},
               "height": 110 + 26 * len(traces), "boxgap": 0.35}  # fmt: skip
     return Plot(f"quality_{name.replace(' ', '_')}", traces, layout)
 
@@ -124,14 +127,22 @@ def alignment(material: Material) -> Section:
 
 def _words(groups: Mapping, alone: list[str]) -> str:
     """Which slices lie together, and which by themselves, in a sentence each."""
-    said = [f"{', '.join(before)} lie in the frame of {frame}." for frame, (before, _)
-            in groups.items()]  # fmt: skip
+    said = [
+        f"{shortened(list(before))} lie in the frame of {frame}."
+        for frame, (before, _) in groups.items()
+    ]
     if alone:
         own = "is not aligned with any other: its coordinates are its own."
         if len(alone) > 1:
             own = "are not aligned with any other: each is shown in its own coordinates, above."
-        said.append(f"{', '.join(alone)} {own}")
+        said.append(f"{shortened(alone)} {own}")
     return " ".join(said)
+
+
+def shortened(names: list[str], most: int = 8) -> str:
+    """Names in a sentence; of many the first ones and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _pairs(table: pd.DataFrame) -> Table:

@@ -11,9 +11,7 @@ MOST = 100_000
 RARE = 30  # cells of each kind in a slice that are kept before others are drawn
 
 
-def draw(
-    slices: Sequence[str], kinds: Sequence[object], most: int, seed: int = 0
-) -> np.ndarray:
+def draw(slices: Sequence[str], kinds: Sequence[object], most: int, seed: int = 0) -> np.ndarray:
     """Positions of the cells that are shown, in a random order, so that none covers all others.
 
     slices, kinds: of each of n cells. All cells where they are few enough; else slices get equal

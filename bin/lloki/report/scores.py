@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,11 @@ def scores(material: Material) -> Section:
         blocks.append(absent("scores", "No metrics.csv with scores was given."))
         return Section("metrics", "Scores against other methods", lead, blocks)
     table = score_table(material.metrics)
-    blocks.append(score_rows(table, found.get("not_run") or {}))
+    blocks.append(score_rows(table))
+    blocks += [
+        Note(f"{baselines.title(baselines.key(method))} was not run: {reason}")
+        for method, reason in (found.get("not_run") or {}).items()
+    ]
     if "cells_labelled" in found:
         blocks.append(Note(
             f"{found['cells_scored']:,} of {found['cells']:,} cells scored, "
@@ -103,22 +107,13 @@ def groups(table: pd.DataFrame) -> dict[str, list[str]]:
     return {heading: names for heading, names in known.items() if names}
 
 
-def score_rows(table: pd.DataFrame, not_run: Mapping[str, str]) -> Table:
-    """The scores: a row a method, the means as bars, the others in shades; what was not run."""
+def score_rows(table: pd.DataFrame) -> Table:
+    """The scores: a row a method, the means as bars, the others in shades."""
     parts = groups(table)
     names = [name for members in parts.values() for name in members]
-    rows = [
-        [baselines.title(key), *(_cell(table, name, key) for name in names), None] for key in table
-    ]
-    rows += [
-        [baselines.title(baselines.key(method)), *[None] * len(names), f"not run: {reason}"]
-        for method, reason in not_run.items()
-    ]
-    head = ["method", *names, ""]
-    if not not_run:
-        head, rows = head[:-1], [row[:-1] for row in rows]
+    rows = [[baselines.title(key), *(_cell(table, name, key) for name in names)] for key in table]
     spans = [("", 1), *((heading, len(members)) for heading, members in parts.items())]
-    return Table("scores", head, rows, [*spans, ("", 1)] if not_run else spans)
+    return Table("scores", ["method", *names], rows, spans)
 
 
 def _cell(table: pd.DataFrame, name: str, key: str) -> Shade | None:

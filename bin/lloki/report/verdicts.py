@@ -192,10 +192,14 @@ def _inputs(material: Material, sample: str) -> list[Finding]:
     """Doubts that reading the slice raised: of units, normalisation, columns."""
     stages = material.of_stage("prepare_slice", "check_inputs", "ot_sparsity", "impute")
     return [
-        Finding(one.level, "input", one.text[:1].upper() + one.text[1:] + ".", one.remedy)
+        Finding(one.level, "input", _sentence(one.text), _sentence(one.remedy))
         for one in cautions(stages, list(material.samples))
         if one.sample == sample and one.level != "good"
     ]
+
+
+def _sentence(words: str) -> str:
+    return words and words[:1].upper() + words[1:].rstrip(".") + "."
 
 
 def _mixing(material: Material) -> list[Finding]:
@@ -243,7 +247,7 @@ def _training(material: Material) -> list[Finding]:
 
 def _run_inputs(material: Material) -> list[Finding]:
     return [
-        Finding(one.level, one.stage.lower(), one.text[:1].upper() + one.text[1:] + ".", one.remedy)
+        Finding(one.level, one.stage.lower(), _sentence(one.text), _sentence(one.remedy))
         for one in cautions(material.records, list(material.samples))
         if one.sample is None and one.level != "good"
     ]

@@ -85,7 +85,7 @@ def test_no_genes_no_umap_no_program(material):
     del material.data.obsm[joined.umap_key("X_lloki")]
     assert set(niches.pictures(material)) == {"niche_F_near_B_null", "niche_F_near_B_map"}
     bare = Material(records=[], data=material.data)
-    assert "--niche FOCUS:NEIGHBOUR" in html(niches.niches(bare))
+    assert "--niche</code> FOCUS:NEIGHBOUR" in html(niches.niches(bare))
     assert niches.pictures(bare) == {}
 
 

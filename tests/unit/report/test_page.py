@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lloki.report import glossary, next_steps, page, report
+from lloki.report import glossary, multiqc, next_steps, page, report
 from lloki.report.material import Material
 
 
@@ -54,7 +54,7 @@ def test_the_glossary_knows_a_term_in_any_case():
 def test_multiqc_lists_runs(material, tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        text = page.multiqc(material, name, page.verdict(material))
+        text = multiqc.content(material, name, page.verdict(material))
         (tmp_path / name / "lloki_mqc.json").write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "multiqc", ".", "--outdir", "out", "--no-version-check",

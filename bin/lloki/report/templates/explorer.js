@@ -23,23 +23,29 @@ async function explore() {
   const sliceOf = sliceColour.names.map(name => head.slices.find(slice => slice.name === name));
   const hovered = head.colours.filter(c => /^label:|carried|probability|^cluster$/.test(c.title));
 
-  /** Where the tile of each slice lies when all are side by side: rows that fill the panel best. */
+  /** Places of the tiles of all slices side by side, in the rows that fill the panel best; pixels of a tile. */
   function tiles() {
-    const room = panels.map.clientWidth / panels.map.clientHeight || 1, n = head.slices.length;
-    const arranged = across => {
-      let x = 0, y = 0, width = 0;
-      head.slices.forEach((slice, i) => {
-        const longest = Math.max(...slice.sides), [w, h] = slice.sides.map(side => side / longest);
-        if (i % across === 0 && i) { x = 0; y += 1.25 * Math.max(...head.slices.slice(i - across, i).map(s => s.tile.h)) + 0.1; }
-        const wide = Math.max(w, 0.4);
-        slice.tile = { x: x + (wide - w) / 2, y, w, h, wide, longest };
-        width = Math.max(width, (x += wide + 0.12));
-      });
-      return Math.min(room / width, 1 / (y + 1.2));
-    };
-    const fits = Array.from({ length: n }, (_, i) => arranged(i + 1));
-    arranged(1 + fits.indexOf(Math.max(...fits)));
-    return Math.max(...fits) * panels.map.clientHeight;  // pixels of a tile's longest side
+    const { clientWidth: width, clientHeight: height } = panels.map, label = 44;  // pixels for name and scale bar
+    head.slices.forEach(slice => {
+      const longest = Math.max(...slice.sides), [w, h] = slice.sides.map(side => side / longest);
+      slice.tile = { w, h, wide: Math.max(w, 0.4) + 0.12, longest };
+    });
+    const rowsOf = n => Array.from({ length: Math.ceil(head.slices.length / n) }, (_, i) => head.slices.slice(i * n, i * n + n));
+    const tall = row => Math.max(...row.map(slice => slice.tile.h));
+    const scale = rows => Math.min(
+      width / Math.max(...rows.map(row => row.reduce((sum, slice) => sum + slice.tile.wide, 0))),
+      Math.max(height - label * rows.length, 50) / rows.reduce((sum, row) => sum + tall(row), 0));
+    const best = head.slices.map((_, i) => rowsOf(i + 1)).reduce((a, b) => (scale(b) > scale(a) ? b : a));
+    let y = 0;
+    for (const row of best) {
+      let x = 0;
+      for (const { tile } of row) {
+        Object.assign(tile, { x: x + (tile.wide - tile.w) / 2, y });
+        x += tile.wide;
+      }
+      y += tall(row) + label / scale(best);
+    }
+    return scale(best);
   }
 
   function inSpan(column, place) {
@@ -119,12 +125,12 @@ async function explore() {
     const annotations = [], shapes = [];
     for (const [slice, at, scale] of drawn) {
       const most = Math.max(at.w, at.h) / scale / 3, unit = 10 ** Math.floor(Math.log10(most));
-      const length = unit * [5, 2, 1].find(n => n * unit <= most), low = at.y + at.h + 0.04 * Math.max(at.w, at.h);
+      const length = unit * [5, 2, 1].find(n => n * unit <= most), low = at.y + at.h + (pixels ? 8 / pixels : 0.04 * Math.max(at.w, at.h));
       shapes.push({ type: "line", x0: at.x, x1: at.x + length * scale, y0: low, y1: low, line: { color: "#2b2f36", width: 2 } });
-      annotations.push({ x: at.x + length * scale, y: low, xanchor: "left", showarrow: false, font: { size: 10 },
+      annotations.push({ x: at.x + length * scale, y: low, xanchor: "left", showarrow: false, font: { size: pixels && pixels < 110 ? 8 : 10 },
         text: length < 1000 ? `${length} µm` : `${length / 1000} mm` });
       if (kind !== "all") continue;
-      const room = Math.floor((pixels * at.wide) / 6.4), text = slice.name.length > room ? `${slice.name.slice(0, room - 1)}…` : slice.name;
+      const room = Math.floor((pixels * at.wide) / 6.6), text = slice.name.length > room ? `${slice.name.slice(0, room - 1)}…` : slice.name;
       annotations.push({ x: at.x + at.w / 2, y: at.y, yanchor: "bottom", showarrow: false, font: { size: 11 },
         text: text.replaceAll("<", "&lt;"), hovertext: `${slice.name}, ${slice.technology}, ${slice.cells} cells` });
     }

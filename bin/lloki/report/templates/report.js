@@ -89,8 +89,10 @@ const loaded = unpack("plotly").then(bytes => {
 });
 all("table.data").forEach(prepareTable);
 all(".plot").forEach(preparePlot);
-const watch = new ResizeObserver(entries => entries.forEach(({ target }) =>
-  target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 2)));
+const watch = new ResizeObserver(entries => entries.forEach(({ target }) => {
+  target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 2);
+  target.classList.toggle("tall", target.scrollHeight > target.clientHeight + 2);
+}));
 all(".scroll").forEach(element => watch.observe(element));
 all("pre").forEach(pre => {
   const button = make("button", { type: "button", textContent: "Copy" });
