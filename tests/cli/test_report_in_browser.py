@@ -19,7 +19,7 @@ from lloki.scores import metrics
 from lloki.slices import files
 
 SECTIONS = "verdict explorer next alignment metrics quality sparsity details citations".split()
-OTHERS = "harmony scvi scanorama mosaic no_fp".split()
+OTHERS = "harmony scanorama".split()
 METHODS = [*joined.NAMES, *(f"X_{name}" for name in OTHERS)]
 GENES = ["Gad2", "Sst", "Plp1"]
 pytestmark = [

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lloki.report import figure_annotation, figures
 from lloki.report.blocks import Note, Section, Table, absent, picture
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder annotation/, and columns that they need
     "held_out": ("sample", "hidden", "cells"),
@@ -84,6 +84,7 @@ def _quality(table: pd.DataFrame | None) -> list:
     return [Note(said), Table("held_out", head, rows)]
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the labels, by file name."""
     found = material.annotation

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lloki.report import figure_clusters
 from lloki.report.blocks import Section, Table, absent, picture
-from lloki.report.material import CLUSTER, Material
+from lloki.report.material import CLUSTER, Material, once
 
 TABLES = {  # of the folder clusters/, and columns that they need
     "clusters": ("cluster", "name", "name_share", "cells", "technology", "technology_share",
@@ -67,6 +67,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """The pictures of the clusters that no other section has, by file name."""
     found = material.annotation

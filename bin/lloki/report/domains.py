@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lloki.report import figure_clusters, figures
 from lloki.report.blocks import Section, Table, absent, picture
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder annotation/, and columns that they need
     "domains": ("domain", "sample", "technology", "cells", "share"),
@@ -56,6 +56,7 @@ def _table(table: pd.DataFrame) -> Table:
     return Table("domains", ("domain", "cells", "labels", *samples), rows)
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """The pictures of the domains that no other section has, by file name."""
     found = material.annotation

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,6 +48,7 @@ class Material:
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None
+    made: dict = field(default_factory=dict, repr=False, compare=False)  # by `once`
 
     def of_stage(self, *stages: str) -> list[dict]:
         """The records of these stages."""
@@ -166,3 +168,15 @@ class Material:
             name, "an embedder that the file does not name" if name == "unknown" else name
         )
         return f"{words} (checkpoint {checkpoint})" if checkpoint else words
+
+
+def once(make: Callable[[Material], dict]) -> Callable[[Material], dict]:
+    """Keep what a function makes of a material: pictures are for the page and for print."""
+
+    @functools.wraps(make)
+    def kept(material: Material) -> dict:
+        if make not in material.made:
+            material.made[make] = make(material)
+        return material.made[make]
+
+    return kept

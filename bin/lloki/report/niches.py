@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lloki.integration.joined import umap_key
 from lloki.report import figure_niches
 from lloki.report.blocks import Lamp, Section, Table, absent, picture
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 from lloki.slices.labels import as_text
 
 TABLES = {  # of the folder of a pair, and columns that they need
@@ -66,16 +66,16 @@ def niches(material: Material) -> Section:
     if material.niches is None:
         remedy = "They are found with --niche FOCUS:NEIGHBOUR."
         return Section("niches", title, lead, [absent("niche programs", remedy)])
-    blocks, folded = [_pairs(material.niches_table)], {}
+    drawn, folded = pictures(material), {}
     for niche in material.niches[:SHOWN]:
         verdict = str(niche.record["verdict"])
         named = f"{niche.record['focus']} near {niche.record['neighbour']}"
         folded[f"{named}: {verdict}"] = [
-            *(picture(one, f"niche_{niche.name}_{kind}", f"{named}: {CAPTIONS[kind]}",
-                      CAPTIONS[kind]) for kind, one in _pictures(material, niche).items()),
+            *(picture(drawn[name], name, f"{named}: {CAPTIONS[kind]}", CAPTIONS[kind])
+              for kind in CAPTIONS if (name := f"niche_{niche.name}_{kind}") in drawn),
             _genes(niche),
         ]  # fmt: skip
-    return Section("niches", title, lead, blocks, folded)
+    return Section("niches", title, lead, [_pairs(material.niches_table)], folded)
 
 
 def _pairs(table: pd.DataFrame) -> Table:
@@ -104,6 +104,7 @@ def _genes(niche: Niche) -> Table:
     return Table(f"niche_{niche.name}_genes", ("gene", "direction", "slices", "r", "FDR"), rows)
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the first pairs, by file name."""
     return {

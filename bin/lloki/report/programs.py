@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lloki.report import figure_metagenes
 from lloki.report.blocks import Lamp, Note, Section, Table, absent, picture
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder metagenes/, and columns that they need
     "programs": ("metagene", "type", "share", "leads", "stability", "lamp", "moran", "genes"),
@@ -104,6 +104,7 @@ def _routes(table: pd.DataFrame | None) -> list:
     return [Note(said), Table("metagene_routes", ("type", *kept), rows)]
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the metagenes, by file name."""
     found = material.metagenes

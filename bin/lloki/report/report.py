@@ -12,9 +12,6 @@ from lloki.report import (
     annotation,
     clusters,
     domains,
-    figure_alignment,
-    figure_scores,
-    figure_stages,
     figures,
     niches,
     programs,
@@ -24,7 +21,7 @@ from lloki.report import (
 )
 from lloki.report.blocks import Section
 from lloki.report.material import Material
-from lloki.scores import baselines, metrics
+from lloki.scores import metrics
 
 CITATIONS = (
     "Haber E, Deshpande A, Ma J, Krieger S. Unified integration of spatial transcriptomics across "
@@ -106,28 +103,11 @@ def citations(material: Material) -> list[str]:
 def pictures(material: Material) -> dict[str, Figure]:
     """The report's pictures as whole figures with legends, by file name, for use elsewhere."""
     drawn: dict[str, Figure] = {}
-    if material.umaps:
-        colours = [material.batches, material.kinds]
-        drawn["umap"] = figures.umap_grid(material.umaps, colours)
     for by in results.map_colourings(material):
         places = {s: material.data.obsm["spatial"][cells] for s, cells in material.samples.items()}
         parts = {sample: by.of(cells) for sample, cells in material.samples.items()}
         name = f"slices_{'labels' if by is material.labels else 'clusters'}"
         drawn[name] = figures.spatial_grid(places, parts, by)
-    if material.frames and len(material.samples) > 1:
-        frames = results.overlays(material)
-        for frame, sides in frames.items():
-            name = f"alignment_{frame}" if len(frames) > 1 else "alignment"
-            drawn[name] = figure_alignment.together(*sides)
-    for section in (annotation, clusters, domains, programs, niches):
+    for section in (annotation, clusters, domains, programs, niches, results, scores, run):
         drawn |= section.pictures(material)
-    if found := run.sparsities(material):
-        drawn["sparsity"] = figure_stages.sparsity_boxes(found)
-    if curves := run.loss_curves(material):
-        drawn["training"] = figure_stages.loss_curves(curves)
-    if material.metrics is not None and len(material.metrics):
-        table = scores.score_table(material.metrics)
-        parts = scores.groups(table)
-        titled = table.rename(columns=baselines.title)
-        drawn["scores"] = figure_scores.score_grid(titled, parts, list(metrics.AGGREGATES))
     return drawn

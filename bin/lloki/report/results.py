@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lloki.report import figure_alignment, figures
 from lloki.report.blocks import Note, Plot, Section, Table, absent, picture
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 
 GROUPS = 6  # aligned groups with pictures
 TITLES = {"sample": "slice", "rmsd": "rmsd, µm", "p": "p by chance", "method": "found by"}
@@ -112,10 +113,9 @@ def alignment(material: Material) -> Section:
     groups = overlays(material)
     alone = [own[0] for own in material.frames.values() if len(own) == 1]
     blocks: list = [Note(_words(groups, alone), "good" if groups and not alone else "doubt")]
-    for frame, sides in list(groups.items())[:GROUPS]:
-        drawn = figure_alignment.together(*sides)
-        words = f"{len(sides[0])} slices in the frame of {frame}: before (centred) and after"
-        name = f"alignment_{frame}" if len(groups) > 1 else "alignment"
+    shown = zip(groups.items(), pictures(material).items(), strict=True)
+    for (frame, (before, _)), (name, drawn) in list(shown)[:GROUPS]:
+        words = f"{len(before)} slices in the frame of {frame}: before (centred) and after"
         blocks.append(picture(drawn, name, words, words, 150))
     if len(groups) > GROUPS:
         blocks.append(Note(f"{len(groups) - GROUPS} more groups are in figures/."))
@@ -123,6 +123,16 @@ def alignment(material: Material) -> Section:
     if material.alignment_scores is not None and len(material.alignment_scores):
         folded["Against other ways to align"] = alignment_scores(material.alignment_scores)
     return Section("alignment", "Alignment", lead, blocks, folded)
+
+
+@once
+def pictures(material: Material) -> dict[str, Figure]:
+    """Slices of one frame over one another, by file name."""
+    groups = overlays(material) if len(material.samples) > 1 else {}
+    return {
+        f"alignment_{frame}" if len(groups) > 1 else "alignment": figure_alignment.together(*sides)
+        for frame, sides in groups.items()
+    }
 
 
 def _words(groups: Mapping, alone: list[str]) -> str:
@@ -177,6 +187,8 @@ def alignment_scores(table: pd.DataFrame) -> list:
 
 def overlays(material: Material) -> dict[str, tuple[dict[str, np.ndarray], ...]]:
     """Places by sample, before (centred) and after, of each frame that several slices share."""
+    if not material.frames:
+        return {}
     before, after = material.data.obsm["spatial"], material.data.obsm["spatial_aligned"]
     samples = material.samples
     return {

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lloki.propagation.sparsity import QUANTILES
 from lloki.report import figure_stages, figures
 from lloki.report.blocks import Link, Note, Plot, Section, Table, absent, picture, shown
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 
 STAGES = {
     "prepare_slice": "Slices read and normalised",
@@ -71,9 +72,23 @@ def propagation(material: Material) -> Section:
             rows.append((sample, *seen, imputed, "yes" if imputed else "no: denser already"))
     head = ("slice", "nonzero, measured", "in the reference", "after", "values added", "changed")
     blocks = [Table("propagation", head, rows)] if rows else []
-    drawn = figure_stages.sparsity_boxes(found)
-    boxes = picture(drawn, "sparsity", "Sparsity of each slice before, target and after")
+    boxes = picture(
+        pictures(material)["sparsity"],
+        "sparsity",
+        "Sparsity of each slice before, target and after",
+    )
     return Section("sparsity", "Propagation", lead, blocks, {"Sparsity of the cells": [boxes]})
+
+
+@once
+def pictures(material: Material) -> dict[str, Figure]:
+    """Sparsity and losses, by file name."""
+    drawn = {}
+    if found := sparsities(material):
+        drawn["sparsity"] = figure_stages.sparsity_boxes(found)
+    if curves := loss_curves(material):
+        drawn["training"] = figure_stages.loss_curves(curves)
+    return drawn
 
 
 def sparsities(material: Material) -> dict[str, dict[str, dict]]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from lloki.report import figures
+from lloki.report import figure_scores, figures
 from lloki.report.blocks import Note, Section, Shade, Table, absent, picture, shown
-from lloki.report.material import Material
+from lloki.report.material import Material, once
 from lloki.scores import baselines, metrics
 
 HEADINGS = {
@@ -54,12 +55,26 @@ def scores(material: Material) -> Section:
     return Section("metrics", "Scores against other methods", lead, blocks, folded)
 
 
+@once
+def pictures(material: Material) -> dict[str, Figure]:
+    """UMAPs of all embeddings, and the scores as a figure, by file name."""
+    drawn = {}
+    if material.umaps:
+        drawn["umap"] = figures.umap_grid(material.umaps, [material.batches, material.kinds])
+    if material.metrics is not None and len(material.metrics):
+        table = score_table(material.metrics)
+        titled = table.rename(columns=baselines.title)
+        aggregates = list(metrics.AGGREGATES)
+        drawn["scores"] = figure_scores.score_grid(titled, groups(table), aggregates)
+    return drawn
+
+
 def _umaps(material: Material) -> list:
     """All UMAPs side by side, as they are for print."""
     if not material.umaps:
         return [absent("UMAPs", "The run was asked for none (--umap false, --no-umap).")]
     bys = [material.batches, material.kinds]
-    drawn = figures.umap_grid(material.umaps, bys)
+    drawn = pictures(material)["umap"]
     words = "PCA on shared genes is what there is before LLOKI, LLOKI-FP is before integration."
     alt = f"UMAPs of {', '.join(material.umaps)} by {bys[0].name} and {bys[1].name}"
     return [picture(drawn, "umap", alt, words, 110)]

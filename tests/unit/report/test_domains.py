@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -36,7 +38,7 @@ def test_the_section_has_a_row_a_domain_and_a_map_a_slice(material):
     assert content.count("data:image/png") == 3
     material.annotation.pop("domains")
     assert "Not in this report" in html(domains.domains(material))
-    assert domains.pictures(material) == {}
+    assert domains.pictures(replace(material, made={})) == {}
 
 
 def test_neighbours_are_drawn_with_a_dot_where_they_are_sure(material):

@@ -4,6 +4,7 @@ import io
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -348,16 +349,17 @@ def test_pictures_as_files(whole):
     }
     made = figures.files(drawn["sparsity"])
     assert made[".pdf"].startswith(b"%PDF")
-    assert made == figures.files(report.pictures(whole)["sparsity"])  # nothing of the hour
-    small = figures.png(figures.umap_single(whole.umaps["LLOKI"], whole.labels), 100)
-    assert Image.open(io.BytesIO(small)).size == (340, 340)
+    again = report.pictures(replace(whole, made={}))["sparsity"]
+    assert again is not drawn["sparsity"] and made == figures.files(again)  # nothing of the hour
+    small = Image.open(io.BytesIO(figures.png(drawn["umap"], 100)))
+    assert small.size == tuple(round(100 * side) for side in drawn["umap"].get_size_inches())
 
 
 def test_rare_cells_keep_their_colour_in_a_small_picture():
     rng = np.random.default_rng(0)
     values = np.array([f"t{i}" for i in range(12)])[np.minimum(rng.geometric(0.5, 4000) - 1, 11)]
     by = figures.colouring("type", values)
-    drawn = figures.png(figures.umap_single(rng.normal(size=(4000, 2)), by), 110)
+    drawn = figures.png(figures.umap_grid({"one": rng.normal(size=(4000, 2))}, [by]), 110)
     seen = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"), dtype=int).reshape(-1, 3)
     for value, colour in by.colours.items():
         wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
@@ -368,7 +370,7 @@ def test_rare_cells_keep_their_colour_in_a_small_picture():
 def test_scale_bar_is_round_and_fits(width):
     places = np.array([[0, 0], [width, 2000.0]])
     by = figures.colouring("x", ["a", "a"])
-    axes = figures.spatial_single(places, by).axes[0]
+    axes = figures.spatial_grid({"one": places}, {"one": by}, by).subfigs[0].axes[0]
     (bar,) = axes.lines
     length = float(np.ptp(bar.get_xdata()))
     assert length == 200
