@@ -65,7 +65,7 @@ def offered(material: Material) -> Iterator[Category | Number]:
         yield category(material.labels, material.label_key, f"label: {material.label_key}")
     yield category(figures.colouring_of(material.data, "sample"), "sample", "slice")
     yield category(material.technology, "technology", "technology")
-    if CLUSTER not in obs:
+    if CLUSTER not in obs and material.labels is None:
         yield category(material.clusters, CLUSTER, "cluster")
     for key, title in COLUMNS.items():
         if key in obs and key != material.label_key and obs[key].notna().any():

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -80,7 +81,9 @@ def test_expression_is_read_in_parts(material):
 
 def test_what_cells_can_be_coloured_by(material):
     offered = {by.title: by for by in colourings.offered(material)}
-    assert list(offered)[:4] == ["label: kind", "slice", "technology", "cluster"]
+    assert list(offered)[:4] == ["label: kind", "slice", "technology", "panel"]
+    bare = [by.title for by in colourings.offered(replace(material, label_key=None))]
+    assert bare[:3] == ["slice", "technology", "cluster"]
     label = offered["label: kind"]
     assert label.names == ["x", "y"] and label.codes.tolist() == [0, 1, 2, 0, 0, 0]
     assert label.head()["counts"] == [4, 1, 1]

@@ -113,7 +113,7 @@ async function explore() {
   function layout(panel) {
     const axis = { visible: false, showgrid: false, zeroline: false };
     const base = {
-      ...BASE, margin: { l: 4, r: 4, t: 4, b: 4 }, hovermode: "closest", dragmode: isPhone() ? false : "zoom",
+      ...BASE, margin: { l: 4, r: 4, t: 30, b: 4 }, hovermode: "closest", dragmode: isPhone() ? false : "zoom",
       xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, uirevision: `${panel} ${view[panel]}`,
     };
     if (panel === "umap") return { ...base, images: behind([[head.umaps[view.umap], span(head.umaps[view.umap]), true]]) };
