@@ -19,6 +19,11 @@ NEEDED = ()
 LABEL, PROBABILITY, SOURCE = "lloki_label", "lloki_label_probability", "lloki_label_source"
 MAPPED = 12  # slices with maps
 PAIRS = 6  # of vocabularies that are drawn
+CAPTIONS = {
+    "labels_probability": "How probable carried-over labels are; grey cells were labelled already",
+    "labels_reliability": "Are probabilities right? On the line they are; below it, too high",
+    "labels_map": "Labels in each slice",
+}
 WORDS = {"given": "labelled already", "slices": "from other slices"}
 TITLES = {"accuracy": "right", "macro_f1": "macro F1", "unknown_found": "unknown ones found"}
 FIGURES = ("accuracy", "macro_f1", "calibration_error", "unknown", "unknown_found")
@@ -36,7 +41,8 @@ def labels(material: Material) -> Section:
         remedy = "Give a column of labels: --cell_type_key, --reference_labels."
         return Section("labels", title, lead, [absent("labels", remedy)])
     drawn = {
-        name: picture(one, name, name.replace("_", " ")) for name, one in pictures(material).items()
+        name: picture(one, name, CAPTIONS.get(name, name.replace("_", " ")), CAPTIONS.get(name, ""))
+        for name, one in pictures(material).items()
     }
     folded = {"How right the labels are": _quality(material.annotation.get("held_out"))}
     sure = [drawn[n] for n in ("labels_probability", "labels_reliability") if n in drawn]

@@ -15,7 +15,7 @@ from lloki.report.run import stage_name
 KNOWN = (
     (r"nothing was imputed", "good", "nothing: measured cells are dense already"),
     (r"is not aligned to", "doubt", "nothing, if the slices are of different regions; else see "
-     "docs/usage.md on alignment"),
+     "the pairs under Alignment"),
     (r"share no gene", "doubt", "nothing, if labels and mixing look right: they meet in the "
      "embedding alone"),
     (r"of one species, and named by symbols", "bad", "give a reference of the same species and "
@@ -28,7 +28,7 @@ KNOWN = (
     (r"the clusters change with the cells", "doubt", "take them as a rough map, or set "
      "--cluster_resolution"),
     (r"strewn among others in space", "doubt", "look at its genes, or raise --lambda_bc"),
-    (r"the largest in less than", "good", "fewer metagenes, if it matters: --metagenes_k"),
+    (r"the largest in less than", "good", ""),
     (r"the usual size, nothing in the files", "doubt", "give spatial_unit_um in the samplesheet"),
     (r"(were|are) (dropped|left out)|features that are no genes", "good", ""),
     (r"(is|are|taken) (taken )?(from|are) ", "good", "nothing, if that is right"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -34,12 +34,15 @@ class Category:
     codes: np.ndarray
     names: Sequence[str]
     colours: Sequence[str]
+    missing: str = figures.UNKNOWN  # what cells without a name are called
 
     def head(self) -> dict:
         """What the page has to know of it; how many cells of all have each name."""
         counts = np.bincount(self.codes, minlength=len(self.names) + 1)
-        return {"key": self.key, "title": self.title, "group": "Cells", "names": self.names,
-                "colours": self.colours, "counts": counts.tolist()}  # fmt: skip
+        return {
+            "key": self.key, "title": self.title, "group": "Cells", "names": self.names,
+            "colours": self.colours, "counts": counts.tolist(), "missing": self.missing,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,12 @@ class Number:
     group: str
     values: np.ndarray
     limits: tuple[float, float]
+    more: bool  # whether values go beyond
 
     def head(self) -> dict:
         """What the page has to know of it."""
         return {"key": self.key, "title": self.title, "group": self.group,
-                "limits": list(self.limits)}  # fmt: skip
+                "limits": list(self.limits), "more": self.more}  # fmt: skip
 
 
 def offered(material: Material) -> Iterator[Category | Number]:
@@ -69,7 +73,9 @@ def offered(material: Material) -> Iterator[Category | Number]:
         yield category(material.clusters, CLUSTER, "cluster")
     for key, title in COLUMNS.items():
         if key in obs and key != material.label_key and obs[key].notna().any():
-            yield category(figures.colouring_of(material.data, key), key, title)
+            found = category(figures.colouring_of(material.data, key), key, title)
+            missing = "unknown" if key == "lloki_label" else "none"
+            yield replace(found, missing=missing)
     yield from _scores(material)
     yield from _metagenes(material)
     yield from _genes(material)
@@ -102,7 +108,7 @@ def _number(key: str, title: str, group: str, values: object, zero: bool = False
     high = float(np.quantile(known, 0.99)) if len(known) else 1.0
     if high <= low:
         high = float(known.max()) if len(known) and known.max() > low else low + 1
-    return Number(key, title, group, values, (low, high))
+    return Number(key, title, group, values, (low, high), bool((known > high).any()))
 
 
 def _scores(material: Material) -> Iterator[Number]:

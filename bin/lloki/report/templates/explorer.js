@@ -101,7 +101,7 @@ async function explore() {
       const traces = shown[panel].map((own, kind) => ({
         type: webgl ? "scattergl" : "scatter", mode: "markers", hoverinfo: "none", showlegend: false,
         x: Float32Array.from(own, i => x[i]), y: Float32Array.from(own, i => y[i]),
-        marker: marker(kind ? colour : null, codes, own, size), unselected: { marker: { opacity: 0.06 } },
+        marker: marker(kind ? colour : null, codes, own, size), unselected: { marker: { color: "#c4c8cc", opacity: 0.25 } },
         ...(view.chosen ? { selectedpoints: own.flatMap((i, at) => (view.chosen.has(i) ? [at] : [])) } : {}),
       }));
       await Plotly.react(element, traces, layout(panel), { ...CONFIG, displayModeBar: true, modeBarButtons: BUTTONS });
@@ -150,11 +150,11 @@ async function explore() {
     const place = find("#explorer .legend");
     if (!colour.names) {
       const number = value => Number(value.toPrecision(3)).toLocaleString("en");
-      place.replaceChildren(number(colour.limits[0]), make("i", { className: "scale" }), `${number(colour.limits[1])} or more`,
+      place.replaceChildren(number(colour.limits[0]), make("i", { className: "scale" }), number(colour.limits[1]) + (colour.more ? " or more" : ""),
         make("small", { textContent: " grey: not measured, or no value" }));
       return;
     }
-    const keys = [...colour.names, "not labelled"].map((name, i) => {
+    const keys = [...colour.names, colour.missing].map((name, i) => {
       const key = make("button", { type: "button", className: view.hidden.has(i) ? "key off" : "key",
         ariaPressed: String(!view.hidden.has(i)), title: "click: on or off; double click: this one alone" },
         make("i"), name, make("small", { textContent: ` ${colour.counts[i].toLocaleString("en")}` }));
@@ -190,10 +190,10 @@ async function explore() {
 
   async function value(colour, i) {
     const code = (await codesOf(colour))[i];
-    if (code === none(colour)) return "–";
+    if (code === none(colour)) return colour.missing ?? "–";
     if (colour.names) return colour.names[code];
     const [low, high] = colour.limits;
-    return `${code === 254 ? "≥ " : ""}${Number((low + (code / 254) * (high - low)).toPrecision(2))}`;
+    return `${code === 254 && colour.more ? "≥ " : ""}${Number((low + (code / 254) * (high - low)).toPrecision(2))}`;
   }
 
   async function cellNames() {
@@ -218,7 +218,7 @@ async function explore() {
     const codes = await codesOf(colour), counts = new Map();
     for (const i of chosen) counts.set(codes[i], (counts.get(codes[i]) ?? 0) + 1);
     const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 5);
-    const text = most.map(([code, n]) => `${colour.names?.[code] ?? "not labelled"} ${Math.round((100 * n) / chosen.size)} %`);
+    const text = most.map(([code, n]) => `${colour.names?.[code] ?? colour.missing} ${Math.round((100 * n) / chosen.size)} %`);
     const button = make("button", { type: "button", textContent: "Save as CSV" });
     button.onclick = async () => {
       const known = await cellNames(), told = new Set([sliceColour, ...hovered, head.colours[view.colour]]);
