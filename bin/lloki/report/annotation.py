@@ -41,7 +41,7 @@ def labels(material: Material) -> Section:
         remedy = "Give a column of labels: --cell_type_key, --reference_labels."
         return Section("labels", title, lead, [absent("labels", remedy)])
     drawn = {
-        name: picture(one, name, CAPTIONS.get(name, name.replace("_", " ")), CAPTIONS.get(name, ""))
+        name: picture(one, name, CAPTIONS.get(name, name), CAPTIONS.get(name, ""))
         for name, one in pictures(material).items()
     }
     folded = {"How right the labels are": _quality(material.annotation.get("held_out"))}

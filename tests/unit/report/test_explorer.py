@@ -87,6 +87,8 @@ def test_what_cells_can_be_coloured_by(material):
     label = offered["label: kind"]
     assert label.names == ["x", "y"] and label.codes.tolist() == [0, 1, 2, 0, 0, 0]
     assert label.head()["counts"] == [4, 1, 1]
+    assert label.head()["missing"] == "not labelled"
+    assert not offered["probability of the label"].more and offered["counts of the cell"].more
     gene = offered["Sst"]
     assert np.isnan(gene.values).tolist() == [False] * 3 + [True] * 3  # q did not measure it
     assert offered["counts of the cell"].limits[0] == 0 and "Absent" not in offered
