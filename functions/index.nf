@@ -30,7 +30,7 @@ def is_published(String name) {
 
 /** Files of a slice begin with its name. */
 def is_of_a_slice(String stage, String name) {
-    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'infer_cae', 'former_slice']
+    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'take_embedding', 'infer_cae', 'former_slice']
     return stage in stages || name.endsWith('.lloki.h5ad')
 }
 

@@ -22,6 +22,7 @@ STAGES = {
     "fit_mosaic": "Mosaic model fitted",
     "mosaic_embed": "Mosaic embedding",
     "scgpt_embed": "scGPT embedding",
+    "take_embedding": "Embedding that came along",
     "train_cae": "Conditional autoencoder trained",
     "infer_cae": "LLOKI embedding",
     "gather_model": "Model of the run gathered",
