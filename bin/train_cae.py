@@ -16,7 +16,8 @@ import click
 from lloki.support.cli import Run, command, device_option, seed_option
 from lloki.support.errors import InputError
 
-PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False}
+PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False,
+             "pair_neighbors": 40, "level": 0.0}  # fmt: skip
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
     "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
@@ -39,11 +40,14 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--epochs", default="auto", help="auto: about 600 steps.")
 @click.option("--margin", type=click.FloatRange(0), default=1.0, help="Margin of the triplets.")
 @click.option("--neighbors", type=click.IntRange(1), default=30, help="Conserved neighbours.")
-@click.option("--pair-neighbors", type=click.IntRange(1), default=40, help="k of mutual pairs.")
+@click.option("--pair-neighbors", type=click.IntRange(1), default=80, help="k of mutual pairs.")
 @click.option("--pair-smoothing", type=click.IntRange(0), default=30,
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
+@click.option("--level", type=click.FloatRange(0), default=0.3,
+              help="A batch starts from a linear map onto its partners, held to the identity by so "
+              "many variances; 0: no map.")  # fmt: skip
 @click.option("--train-slices", type=click.Choice(["auto", "all"]), default="auto",
               help="auto: above --train-cells the fewest of each batch that hold all its kinds of "
               "cells.")  # fmt: skip
@@ -73,6 +77,7 @@ def main(
     if negatives == "hard" and not cell_type_key:
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     from lloki.integration import cae, training
+    from lloki.integration.levelling import level
     from lloki.slices import samples
     from lloki.support.checkpoint import Checkpoint, identity
     from lloki.support.device import choose_device, device_name
@@ -101,12 +106,16 @@ def main(
             model = cae.extended(old.model, len(batches))
         else:
             sizes = options["latent_dim"], options["batch_dim"]
-            model, batches = cae.new_model(tokens, embedding.shape[1], *sizes, options["seed"])
+            model, batches = cae.new_model(
+                tokens, embedding.shape[1], *sizes, options["seed"], options["level"] > 0
+            )
         chosen, labels = _training_set(
             run, data, embedding, batches, expression, left | known_slices, old, cell_type_key,
             negatives, where, options,
         )  # fmt: skip
         cells = chosen.cells
+        if not old and options["level"]:
+            model.start_from(level(cells.embedding, cells.batch, chosen.partners, options["level"]))
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}
