@@ -17,7 +17,7 @@ from lloki.support.cli import Run, command, device_option, seed_option
 from lloki.support.errors import InputError
 
 PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False,
-             "pair_neighbors": 40, "level": 0.0}  # fmt: skip
+             "level": 0.0}  # fmt: skip
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
     "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
@@ -40,7 +40,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--epochs", default="auto", help="auto: about 600 steps.")
 @click.option("--margin", type=click.FloatRange(0), default=1.0, help="Margin of the triplets.")
 @click.option("--neighbors", type=click.IntRange(1), default=30, help="Conserved neighbours.")
-@click.option("--pair-neighbors", type=click.IntRange(1), default=80, help="k of mutual pairs.")
+@click.option("--pair-neighbors", type=click.IntRange(1), default=40, help="k of mutual pairs.")
 @click.option("--pair-smoothing", type=click.IntRange(0), default=30,
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
@@ -115,7 +115,8 @@ def main(
         )  # fmt: skip
         cells = chosen.cells
         if not old and options["level"]:
-            model.start_from(level(cells.embedding, cells.batch, chosen.partners, options["level"]))
+            others = chosen.between_panels()
+            model.start_from(level(cells.embedding, cells.batch, others, options["level"]))
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}

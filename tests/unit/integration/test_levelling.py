@@ -74,3 +74,10 @@ def test_some_cells_of_a_batch_are_enough(monkeypatch, most):
 def test_cells_that_are_all_alike_stay_where_they_are():
     embedding, partners = turned()
     assert (level(np.ones_like(embedding), np.repeat([0, 1], 400), partners, 0.3) == 0).all()
+
+
+def test_pairs_of_one_panel_say_nothing_of_a_map():
+    partners = Partners(np.array([0, 2, 3, 4]), np.array([1, 2, 0, 0], dtype=np.int32))
+    found = partners.between(np.array([0, 0, 1]))
+    assert found.table().tolist() == [[0, 2], [2, 0]]
+    assert found.first.tolist() == [0, 1, 1, 2]
