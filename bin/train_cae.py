@@ -45,7 +45,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
-@click.option("--level", type=click.FloatRange(0), default=0.3,
+@click.option("--level", type=click.FloatRange(0), default=1.0,
               help="A batch starts from a linear map onto its partners, held to the identity by so "
               "many variances; 0: no map.")  # fmt: skip
 @click.option("--train-slices", type=click.Choice(["auto", "all"]), default="auto",
