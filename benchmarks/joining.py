@@ -4,7 +4,8 @@
 Cells of 20 types in slices of two technologies, 100 shared genes and as many own ones as are asked
 for, LLOKI of 128 numbers, LLOKI-FP of 40. A row for each size and step: seconds of the processor,
 by the clock, peak memory, size of the file. `joining` is without UMAPs, `UMAPs` what they take
-beside; `scores` are those of X_lloki against the baseline; `clusters` is `cluster.py`.
+beside; `scores` are those of X_lloki against the baseline; `labels`, `clusters` and `domains` are
+`annotate.py`, with labels of four slices in five, `cluster.py` and `domains.py`.
 """
 
 import math
@@ -21,6 +22,7 @@ import numpy as np
 BIN = Path(__file__).resolve().parents[1] / "bin"
 sys.path.insert(0, str(BIN))
 
+STEPS = "UMAPs labels clusters domains scores report".split()
 TYPES, GENES, WIDTHS = 20, 100, {"X_lloki": 128, "X_lloki_fp": 40}
 
 
@@ -28,7 +30,7 @@ TYPES, GENES, WIDTHS = 20, 100, {"X_lloki": 128, "X_lloki_fp": 40}
 @click.option("--cells", multiple=True, default=[20_000], show_default=True)
 @click.option("--slices", default=5, show_default=True)
 @click.option("--own-genes", default=0, show_default=True, help="Of each technology.")
-@click.option("--skip", multiple=True, type=click.Choice("UMAPs scores report clusters".split()))
+@click.option("--skip", multiple=True, type=click.Choice(STEPS))
 def main(cells, slices, own_genes, skip) -> None:
     """Print a row for each size and step, and how steps grow from one size to the next."""
     print(
@@ -60,6 +62,16 @@ def _steps(folder: Path, cells: int, slices: int, own_genes: int, skip: tuple[st
     if "UMAPs" not in skip:
         whole = _run(*command)
         yield "UMAPs", (whole[0] - alone[0], whole[1] - alone[1], whole[2])
+    if "labels" not in skip:
+        yield "labels", _run(
+            "annotate.py", "--input", joined, "--label-key", "known", "--output", folder / "labels",
+            "--cells", folder / "annotate.cells.h5ad",
+        )  # fmt: skip
+    if "domains" not in skip:
+        yield "domains", _run(
+            "domains.py", "--input", joined, "--label-key", "type", "--output", folder / "domains",
+            "--cells", folder / "domains.cells.h5ad",
+        )  # fmt: skip
     if "clusters" not in skip:
         expressed = [x for i in range(slices) for x in ("--slice", folder / f"s{i}.slice.h5ad")]
         yield "clusters", _run(
@@ -99,6 +111,7 @@ def _write(folder: Path, number: int, cells: int, own_genes: int) -> list[object
             "technology": pd.Categorical([f"T{number % 2}"] * cells),
             "panel": pd.Categorical([f"p{number % 2 if own_genes else ''}"] * cells),
             "type": pd.Categorical([f"type {code}" for code in codes]),
+            "known": pd.Categorical([f"type {code}" if number % 5 else None for code in codes]),
         },
         index=names,
     )

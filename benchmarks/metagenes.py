@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def peer(path, env, package, floor, seeds):
 @click.option("--input", "path", required=True, help="integrated.h5ad of a run, to draw from.")
 @click.option("--cells", "n", default=200_000, show_default=True)
 @click.option("--iterations", default=20, show_default=True, help="With field; told for 200.")
-def scale(path, n, iterations):
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+def scale(path, n, iterations, device):
     """Seconds and gigabytes of a fit by size."""
     from lloki.programs import fitting
 
@@ -123,6 +125,11 @@ def scale(path, n, iterations):
         drawn.append((whole[rows] * noise).astype(np.float32))
         del noise
     cells, _ = cells_of(drawn, places, K, 0.001)
+    if device == "cuda":
+        import torch
+
+        cells = replace(cells, gpu=torch.device(device))
+        torch.zeros(1, device=device)  # starts it
     del drawn
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     marks = [(time.process_time(), time.perf_counter())]

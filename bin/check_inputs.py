@@ -24,18 +24,24 @@ TABLE = (  # of the terminal: heading, column of the CSV
 @click.option("--label-key", multiple=True, help="Column of obs with labels; repeatable.")
 @click.option("--min-shared-genes", type=click.IntRange(1), default=10,
               help="Genes that slice and reference must share.")  # fmt: skip
-@click.option("--embedder", type=click.Choice(["mosaic", "scgpt"]), default="mosaic",
+@click.option("--embedder", type=click.Choice(["mosaic", "scgpt", "brought"]), default="mosaic",
               help="What will embed the cells, for the time that it takes.")  # fmt: skip
 @click.option("--methods", type=click.IntRange(0), default=0, help="Other methods to be scored.")
 @click.option("--model", help="model.json of the run onto whose embedding the slices are mapped.")
 @click.option("--metagenes/--no-metagenes", default=None,
               help="Metagenes are found (for the cost).  [default: of few cells]")  # fmt: skip
+@click.option(
+    "--niche",
+    "niches",
+    multiple=True,
+    help="Pairs of kinds whose niche programs are found, or all (for the cost).",
+)
 @click.option("--output", required=True, help="The table to write, a row a slice: inputs.csv; "
               "inputs.txt, for people, comes beside it.")  # fmt: skip
 @fault_option
 def main(
     run: Run, input, reference, label_key, min_shared_genes, embedder, methods, model, metagenes,
-    output, record_fault,
+    niches, output, record_fault,
 ) -> None:  # fmt: skip
     """Say what every slice holds, what does not fit, and what the run will take."""
     from lloki.slices import inspection
@@ -47,7 +53,8 @@ def main(
     for warning in inspection.doubts(slices, references, label_key, known):
         run.warn(warning)
     rows = inspection.table(slices, references, label_key)
-    taken = _cost(inspection.read(slices), embedder, methods, metagenes)
+    pairs = inspection.pairs_of_kinds(slices, label_key) if "all" in niches else len(niches)
+    taken = _cost(inspection.read(slices), embedder, methods, metagenes, pairs)
     pairs = {
         f"{a} {b}": n for (a, b), n in inspection.shared_genes(inspection.read(slices)).items()
     }
@@ -84,7 +91,8 @@ def _batches(path: str) -> list[tuple[str, str]]:
         raise InputError(path, "no model of a run", "give model.json of results/model") from None
 
 
-def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | None) -> dict:
+def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | None,
+          niches: int) -> dict:  # fmt: skip
     """Processor hours and gigabytes of the run, in all and by part."""
     from lloki.slices import cost
 
@@ -97,7 +105,9 @@ def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | Non
         return {}
     if metagenes is None:
         metagenes = cost.finds_metagenes(sizes)
-    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes)
+    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes, niches)
+    if embedder == "brought":
+        seconds["slices"] = 2 * cost.START * len(sizes)
     memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
     return {
         "cpu_hours": round(sum(seconds.values()) / 3600, 3),

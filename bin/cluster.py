@@ -80,15 +80,9 @@ def _inputs(input, slices, label_key):
     names = head.obs["sample"]
     if head.n_obs < 3:
         raise InputError(input, f"{head.n_obs} cells are too few for clusters", "leave them out")
-
-    def read(path: str):
-        data, _ = parts.read_head(path)
-        data.uns["path"] = path
-        return data
-
     rows = {str(s): own for s, own in names.groupby(names, observed=True).indices.items()}
-    found = samples.expression_of(slices, {s: head[own] for s, own in rows.items()}, read)
-    return head, np.concatenate([rows[s] for s in sorted(rows)]), found
+    order = np.concatenate([rows[s] for s in sorted(rows)])
+    return head, order, samples.heads_of_slices(slices, head)
 
 
 def _cells(path, head, order, samples):

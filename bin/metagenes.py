@@ -69,37 +69,27 @@ def main(run: Run, input, slice, output, found, label_key, k, graph, markers, ge
 
     from lloki.programs import enrichment, fitting, summary
     from lloki.slices import findings, genes, parts
+    from lloki.slices.samples import heads_of_slices
 
     sets = genes.read_sets(gene_sets) if gene_sets else {}
-    head, shapes = parts.read_head(input)
-    for key in (SPACE, "spatial"):
-        if key not in shapes:
-            raise InputError(input, f"obsm[{key!r}] is missing", "make it with integrate.py")
-        if len(shapes[key]) != 2 or shapes[key][0] != head.n_obs:
-            fact = f"obsm[{key!r}] has shape {shapes[key]}, for {head.n_obs} cells"
-            raise InputError(input, fact, "make it with integrate.py")
-    for key in ("sample", *filter(None, [label_key])):
-        if key not in head.obs:
-            have = ", ".join(map(str, head.obs.columns)) or "none"
-            raise InputError(input, f"obs has no column {key!r}", f"it has: {have}")
+    columns = ("sample", *filter(None, [label_key]))
+    head = parts.read_integrated(input, (SPACE, "spatial"), columns)
     given = summary.read_model(model) if model else None
     if given is None and head.n_obs < 2 * k:
         fact = f"{head.n_obs} cells are too few for {k} metagenes"
         raise InputError(input, fact, "ask for fewer with --k")
-    if given is not None and len(given[1]) != shapes[SPACE][1]:
-        fact = f"it is of {len(given[1])} dimensions, {SPACE} has {shapes[SPACE][1]}"
-        raise InputError(model, fact, "give the model of this embedding")
-    expressed = _expressed(slice, head, input)
+    expressed = heads_of_slices(slice, head)
 
     # slices by name: what is found does not depend on the order in which they came
     samples = sorted(expressed)
     rows = {s: np.flatnonzero(head.obs["sample"].astype(str) == s) for s in samples}
     order = np.concatenate([rows[s] for s in samples])
-    if len(order) < head.n_obs:
-        raise InputError(input, "cells are without a sample", "make it with integrate.py")
     starts = np.cumsum([0, *(len(rows[s]) for s in samples)])
     graphs, values = _cells(run, input, head.n_obs, order, starts, samples, graph,
                             options.pop("long_edges"), seed)  # fmt: skip
+    if given is not None and len(given[1]) != values.shape[1]:
+        fact = f"it is of {len(given[1])} dimensions, {SPACE} has {values.shape[1]}"
+        raise InputError(model, fact, "give the model of this embedding")
     labels = {s: _labels(head.obs, label_key, rows[s]) for s in samples}
     if given is None:
         cells, fit, floors, stable = _fit(run, values, graphs, starts, k, repeats, seed, options)
@@ -135,21 +125,6 @@ def main(run: Run, input, slice, output, found, label_key, k, graph, markers, ge
         named={n: t for n, t in zip(names, types, strict=True) if t},
         lamps=dict(zip(names, tables["programs"]["lamp"], strict=True)),
     )  # fmt: skip
-
-
-def _expressed(paths, head, input) -> dict:
-    """The names of cells and genes of each slice's file, and where it is; InputError unless all."""
-    from lloki.slices import parts, samples
-
-    def read(path: str):
-        data, _ = parts.read_head(path)
-        data.uns["path"] = path
-        return data
-
-    by_name = {
-        s: head[rows] for s, rows in head.obs.groupby("sample", observed=True).indices.items()
-    }
-    return samples.expression_of(paths, {str(s): part for s, part in by_name.items()}, read)
 
 
 def _cells(run, path, n, order, starts, samples, kind, longest, seed):

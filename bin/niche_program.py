@@ -85,9 +85,6 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
                     left.append({"focus": focus, "neighbour": kind, "why": why})
                 progress.update()
     records = [record for record, _ in made.values()]
-    if not records:
-        words = "; ".join(f"{f} near {b}: {_words(why)}" for f, b, why in map(dict.values, left))
-        raise InputError(input, f"no pair has enough cells in a slice ({words})", "name others")
     niche_summary.corrected(records)
     for record in records:
         niche_summary.judge(record, screen)
@@ -154,14 +151,7 @@ def _read(path, cells):
     """The head of the integrated file, and its obs with the columns that stages found."""
     from lloki.slices import findings, parts
 
-    head, shapes = parts.read_head(path)
-    for key in (SPACE, "spatial"):
-        if key not in shapes or len(shapes[key]) != 2 or shapes[key][0] != head.n_obs:
-            fact = f"obsm[{key!r}] is missing, or not of {head.n_obs} cells"
-            raise InputError(path, fact, "make it with integrate.py")
-    for key in ("sample", "technology"):
-        if key not in head.obs:
-            raise InputError(path, f"obs has no column {key!r}", "make it with integrate.py")
+    head = parts.read_integrated(path, (SPACE, "spatial"), ("sample", "technology"))
     obs = head.obs.copy()
     more = findings.read(cells, head.obs_names).obs
     obs[list(more)] = more
@@ -207,17 +197,11 @@ class _Atlas:
         if cluster_key:
             niche_pairs.check_column(obs, cluster_key, path)
 
-        def read(file):
-            data, _ = parts.read_head(file)
-            data.uns["path"] = file
-            return data
-
         self.rows = {
             str(s): np.sort(own)
             for s, own in sorted(obs.groupby("sample", observed=True).indices.items())
         }
-        by_name = {s: head[own] for s, own in self.rows.items()}
-        self.slices = samples.expression_of(slices, by_name, read)
+        self.slices = samples.heads_of_slices(slices, head)
         places = parts.read_arrays(path, head.n_obs, ["spatial"])["spatial"]
         self.places = checks.check_coordinates(places, path)
 

@@ -51,11 +51,13 @@ MIN_COUNTS = 10  # of cells as an instrument found them, as scanpy's and squidpy
 @click.option("--subject", help="Animal or donor, a column of obs.")
 @click.option("--align-group", help="Slices of one group may lie in one frame (block, plane).")
 @click.option("--z", type=float, help="Order or depth of the slice in a stack.")
+@click.option("--embedding-key", help="obsm key of an embedding that is taken as it is.")
+@click.option("--embedding-model", help="Name of the model that made it.  [default: the key]")
 @fault_option
 def main(
     run: Run, input, form, region, fov, coordinates, cells, output, sample, technology, panel,
     organism, spatial_unit_um, scaling, normalized, counts_layer, fractional_counts, keep_controls,
-    min_counts, label_key, subject, align_group, z, record_fault,
+    min_counts, label_key, subject, align_group, z, embedding_key, embedding_model, record_fault,
 ) -> None:  # fmt: skip
     """Read a slice in any accepted form and write it as every later stage reads it."""
     from pandas.api.types import is_numeric_dtype
@@ -69,6 +71,8 @@ def main(
     for option, value in (("--sample", sample), ("--technology", technology)):
         if not value.strip():
             raise InputError(option, "it is empty", "give a name")
+    if embedding_key == "spatial":
+        raise InputError("--embedding-key spatial", "these are coordinates", "name an embedding")
     for key in OWN.intersection(label_key):
         remedy = f"name another; your column of this name is kept as {key}_given"
         raise InputError(f"--label-key {key}", "that is a column of the pipeline", remedy)
@@ -82,7 +86,7 @@ def main(
     )  # fmt: skip
     source = evidence.sift(
         source, input, layer=counts_layer, normalized=normalized, fractional=fractional_counts,
-        keep_controls=keep_controls,
+        keep_controls=keep_controls, embedding=embedding_key,
     )  # fmt: skip
     for warning in [*source.warnings, *detect.doubts(source, technology)]:
         run.warn(f"{sample}: {warning}")
@@ -112,7 +116,8 @@ def main(
         spatial_unit_um=source.unit_um, scaling=scaling, normalized=normalized,
         min_counts=min_counts, values=source.facts["values"], format=source.format,
         unit_from=source.unit_from,
-        about={"subject": subject, "align_group": align_group, "z": z},
+        about={"subject": subject, "align_group": align_group, "z": z}, embedding=embedding_key,
+        embedding_model=embedding_model,
     )  # fmt: skip
     dropped = taken - prepared.n_obs
     if dropped:
@@ -130,6 +135,10 @@ def main(
         spatial_unit_um=source.unit_um, unit_from=source.unit_from,
         labelled={key: sum(found.values()) for key, found in labels.items()}, labels=labels,
         columns=columns,
+        embedding=embedding_key and {
+            "key": embedding_key, "model": embedding_model or embedding_key,
+            "dimensions": prepared.obsm[embedding_key].shape[1],
+        },
         controls=controls, control_rate=detect.control_rate(controls), **source.facts, files=hashes,
         input_sha256=sha256_of(hashes),
         nonzero_fraction=prepared.X.nnz / (prepared.n_obs * prepared.n_vars),

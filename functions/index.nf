@@ -30,7 +30,7 @@ def is_published(String name) {
 
 /** Files of a slice begin with its name. */
 def is_of_a_slice(String stage, String name) {
-    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'infer_cae', 'former_slice']
+    def stages = ['prepare_slice', 'build_graph', 'ot_sparsity', 'impute', 'denoise', 'scgpt_embed', 'mosaic_embed', 'take_embedding', 'infer_cae', 'former_slice']
     return stage in stages || name.endsWith('.lloki.h5ad')
 }
 
@@ -47,7 +47,7 @@ def place(String stage, slice, String name) {
     if (name == 'main.nf') {
         return "pipeline_info/${name}"
     }
-    if (name.endsWith('.json') && !(name in ['run.json', 'ro-crate-metadata.json'])) {
+    if (name.endsWith('.json') && !(name in ['run.json', 'ro-crate-metadata.json', 'lloki_mqc.json'])) {
         return "pipeline_info/stages/${name}"
     }
     if (name.endsWith('.png') || name.endsWith('.pdf')) {

@@ -82,8 +82,13 @@ def parameter_faults(Map values) {
         def other = values.scgpt_checkpoint ? '--scgpt_checkpoint' : '--embedder mosaic'
         faults << "--pretrain_scgpt: given with ${other}; leave one out".toString()
     }
-    if (values.reference_labels && !model_faults(values) && embedder() == 'scgpt') {
-        faults << '--reference_labels: the embedder scgpt places no reference; leave it out, or give --embedder mosaic'
+    if (values.reference_labels && !model_faults(values) && embedder() != 'mosaic') {
+        def which = values.embedding_key ? '--embedding_key' : 'the embedder scgpt'
+        faults << "--reference_labels: ${which} places no reference; leave it out, or give --embedder mosaic".toString()
+    }
+    if (values.embedding_key) {
+        def others = ['scgpt_checkpoint', 'pretrain_scgpt', 'mosaic_model', 'ablation'].findAll { name -> values[name] } + (values.embedder != 'auto' ? ['embedder'] : [])
+        faults += others.collect { name -> "--${name}: given with --embedding_key, which embeds nothing here; leave one out".toString() }
     }
     if ((values.niche || values.niche_model) && !values.cell_type_key && !values.reference_labels) {
         faults << '--niche: it needs kinds of cells; give --cell_type_key, or --reference_labels'
@@ -164,6 +169,9 @@ def model_faults(Map values) {
     if (values.embedder != 'auto' && values.embedder != record.embedder) {
         faults << "--embedder ${values.embedder}: the model's is ${record.embedder}; leave it out"
     }
+    if ((record.embedder in ['mosaic', 'scgpt']) == (values.embedding_key as boolean)) {
+        faults << (values.embedding_key ? "--embedding_key: the model's slices were embedded by ${record.embedder}; leave it out" : "--embedding_key: missing; the model's slices came with an embedding of ${record.embedder}")
+    }
     if (record.embedder == 'scgpt' && !values.scgpt_checkpoint) {
         faults << '--scgpt_checkpoint: missing; give the one by which the model\'s slices were embedded'
     }
@@ -173,9 +181,12 @@ def model_faults(Map values) {
     return faults*.toString()
 }
 
-/** The embedder of this run: the one asked for or of the model, else scGPT where there is a checkpoint. */
+/** The embedder of this run: the one asked for or of the model, brought along, else scGPT where there is a checkpoint. */
 def embedder() {
     def values = given()
+    if (values.embedding_key) {
+        return 'brought'
+    }
     if (model_folder()) {
         return model_record().embedder
     }

@@ -2,7 +2,7 @@
  * The samplesheet: assets/schema_input.json says what a row holds; all its faults are told at once.
  */
 
-include { fault_list ; suggestion ; value_fault } from './parameters'
+include { fault_list ; given ; suggestion ; value_fault } from './parameters'
 include { slice_files } from './slice_files'
 
 /**
@@ -25,13 +25,13 @@ def read_samplesheet(sheet, default_reference, former = []) {
     }
     return rows.collect { row ->
         def read = slice_files(resolve_path(row.input, sheet), row.region ?: null)
-        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized', 'subject', 'align_group', 'z', 'train'].collectEntries { name -> [name, row[name] ?: null] }
+        def meta = ['technology', 'panel', 'organism', 'spatial_unit_um', 'format', 'fov', 'counts_layer', 'normalized', 'subject', 'align_group', 'z', 'embedding_model', 'train'].collectEntries { name -> [name, row[name] ?: null] }
         [
             [id: row.sample] + meta + [region: read.region, folder: read.folder],
             read.files,
             row.coordinates ? resolve_path(row.coordinates, sheet) : [],
             row.cells ? resolve_path(row.cells, sheet) : [],
-            row.reference ? resolve_path(row.reference, sheet) : file(default_reference),
+            row.reference ? resolve_path(row.reference, sheet) : default_reference ? file(default_reference) : [],
         ]
     }
 }
@@ -83,7 +83,7 @@ def header_faults(int line, List header, Map schema, default_reference) {
     faults += header.findAll { name -> !(name in known) }.collect { name ->
         fault(line, name ?: '(no name)', 'no such column', "the columns are ${known.join(', ')}${suggestion(name, known, '')}")
     }
-    if (!('reference' in header) && !default_reference) {
+    if (!('reference' in header) && !default_reference && !given().embedding_key) {
         faults << fault(line, 'reference', 'there is no such column and no --reference', 'name a reference for all slices with --reference')
     }
     faults += header.countBy { name -> name }.findAll { _name, count -> count > 1 }.collect { name, count ->
@@ -121,7 +121,7 @@ def row_faults(Map row, Map schema, sheet, default_reference) {
     if (row.coordinates && !is_table && !is_matrix) {
         faults << fault(row._line, 'coordinates', 'given, while input is not a table of counts', 'leave it empty')
     }
-    if (row.containsKey('reference') && !row.reference && !default_reference) {
+    if (row.containsKey('reference') && !row.reference && !default_reference && !given().embedding_key) {
         faults << fault(row._line, 'reference', 'no reference for this slice', 'name one here, or for all slices with --reference')
     }
     return faults

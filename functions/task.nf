@@ -21,7 +21,7 @@ def prologue(int cpus, Map settings) {
  */
 def memory_for(files, gigabytes = 2, times = 50) {
     // Tables are read in parts: of a tenth of their bytes, since most of a dense table is zeros.
-    def bytes = [files].flatten().collect { path -> size_of(path).intdiv(path.name ==~ /.*\.(csv|tsv|txt)/ ? 10 : 1) }.sum()
+    def bytes = [files].flatten().collect { path -> size_of(path).intdiv(path.name ==~ /.*\.(csv|tsv|txt)/ ? 10 : 1) }.sum(0L) as long
     return new nextflow.util.MemoryUnit((gigabytes * (1L << 30) as long) + times * bytes)
 }
 

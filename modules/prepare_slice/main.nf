@@ -32,6 +32,7 @@ process PREPARE_SLICE {
         '--subject': meta.subject,
         '--align-group': meta.align_group,
         '--z': meta.z,
+        '--embedding-model': meta.embedding_model,
     )
     """
     ${prologue(task.cpus, settings)}

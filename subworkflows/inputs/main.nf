@@ -18,6 +18,7 @@ workflow INPUTS {
         settings('prepare_slice', ['--label-key': labels, '--record-fault': true]),
     )
     served = samples
+        .filter { row -> row[4] } // none where slices bring their embedding along
         .map { meta, _input, _coordinates, _cells, reference -> [reference, meta.id] }
         .groupTuple(sort: true)
         .map { reference, names -> [names, reference] }
@@ -33,7 +34,7 @@ workflow INPUTS {
     }
     passed = faults.filter { told -> !told && !given().check }.map { _told -> true }
     slice = PREPARE_SLICE.out.slice.combine(passed).map { meta, slice, _passed -> [meta, slice] }
-    reference = samples.combine(passed).map { row -> [row[0], row[4]] }
+    reference = samples.filter { row -> row[4] }.combine(passed).map { row -> [row[0], row[4]] }
     json = PREPARE_SLICE.out.json.mix(CHECK_INPUTS.out.json)
     versions = PREPARE_SLICE.out.versions.mix(CHECK_REFERENCE.out.versions, CHECK_INPUTS.out.versions)
     results = published(prepare_slice: PREPARE_SLICE.out, check_reference: CHECK_REFERENCE.out, check_inputs: CHECK_INPUTS.out)

@@ -1,26 +1,38 @@
 include { BUILD_GRAPH ; BUILD_GRAPH as BUILD_GRAPH_IMPUTED } from '../../modules/build_graph/main'
 include { EMBED } from '../embed/main'
+include { TAKE_EMBEDDING } from '../../modules/take_embedding/main'
 include { IMPUTE } from '../../modules/impute/main'
 include { DENOISE } from '../../modules/denoise/main'
 include { OT_SPARSITY } from '../../modules/ot_sparsity/main'
 include { published } from '../../functions/index'
 include { embedder ; settings } from '../../functions/parameters'
 
-/** LLOKI-FP: each slice by itself, from the graph of its cells to their embedding. */
+/** LLOKI-FP: each slice by itself, from the graph of its cells to their embedding; or the embedding that it brought. */
 workflow LLOKI_FP {
     take:
     slices // [meta, slice]
     references // [meta, reference]
 
     main:
-    BUILD_GRAPH(slices, settings('build_graph'))
-    FILL(slices, references, BUILD_GRAPH.out.graph, null, [:])
-    fp = FILL.out.fp
-    graph = BUILD_GRAPH.out.graph
-    model = FILL.out.model
-    json = FILL.out.json.mix(BUILD_GRAPH.out.json)
-    versions = FILL.out.versions.mix(BUILD_GRAPH.out.versions)
-    results = FILL.out.results.mix(published(build_graph: BUILD_GRAPH.out))
+    graph = channel.empty()
+    model = channel.empty()
+    if (embedder() == 'brought') {
+        TAKE_EMBEDDING(slices, settings('take_embedding'))
+        fp = TAKE_EMBEDDING.out.fp
+        json = TAKE_EMBEDDING.out.json
+        versions = TAKE_EMBEDDING.out.versions
+        results = published(take_embedding: TAKE_EMBEDDING.out)
+    }
+    else {
+        BUILD_GRAPH(slices, settings('build_graph'))
+        FILL(slices, references, BUILD_GRAPH.out.graph, null, [:])
+        fp = FILL.out.fp
+        graph = BUILD_GRAPH.out.graph
+        model = FILL.out.model
+        json = FILL.out.json.mix(BUILD_GRAPH.out.json)
+        versions = FILL.out.versions.mix(BUILD_GRAPH.out.versions)
+        results = FILL.out.results.mix(published(build_graph: BUILD_GRAPH.out))
+    }
 
     emit:
     fp

@@ -64,6 +64,7 @@ def test_good_inputs_are_told_with_their_cost(records):
     assert "1 slice, 1,299 cells: about" in text and "fault" not in text
     record = json.loads((records / "inputs.json").read_text())
     assert record["faults"] == [] and 0 < record["expected"]["cpu_hours"] < 1
+    assert record["expected"]["cpu_seconds"]["niches"] == 0
 
 
 def test_what_the_model_knows_is_held_against_the_slices(records):

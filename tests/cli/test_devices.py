@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from commands import good
+from demo_slices import demo_slice
 from devices import on_a_gpu
 
 import build_graph
@@ -44,7 +45,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
     for name in SAMPLES:
         s = folder / f"{name}.slice.h5ad"
-        data = files.read_h5ad(ASSETS / f"demo/{name}.h5ad")[:600].copy()
+        data = demo_slice(name)[:600].copy()
         organism = "mouse" if name == "xenium" else None
         files.write_h5ad(
             files.prepare(data, name, sample=name, technology=name, organism=organism), s

@@ -203,7 +203,7 @@ def test_bad_input_is_one_line(run_before, tmp_path, options, said):
     assert made.output.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def test_too_few_cells_anywhere(run_before, tmp_path):
+def test_too_few_cells_anywhere_is_a_warning_that_ends_no_run(run_before, tmp_path):
     whole = ad.read_h5ad(run_before / "integrated.h5ad")
     kind = whole.obs["kind"].astype(str).to_numpy(copy=True)
     kind[np.flatnonzero(kind == "B")[40:]] = "C"
@@ -211,5 +211,9 @@ def test_too_few_cells_anywhere(run_before, tmp_path):
     files.write_h5ad(whole, tmp_path / "integrated.h5ad")
     made = call(run_before, tmp_path / "niches", *SMALL, "--label-key", "kind", "--niche", "F:B",
                 integrated=tmp_path / "integrated.h5ad")  # fmt: skip
-    assert made.exit_code == 2 and "no pair has enough cells in a slice" in made.output
+    assert made.exit_code == 0 and "no slice has enough cells" in made.output
     assert "neighbour cells, fewer than 50" in made.output
+    table = pd.read_csv(tmp_path / "niches/pairs.csv")
+    assert table.empty and {"focus", "neighbour", "r", "verdict"} <= set(table)
+    record = json.loads((tmp_path / "niches.json").read_text())
+    assert not record["pairs"] and len(record["left_out"]) == 1

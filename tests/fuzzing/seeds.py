@@ -89,6 +89,8 @@ COMMANDS = (
             "--rank 8 --rounds 2", "mosaic", "a.denoised.h5ad reference.h5ad"),
     command("mosaic_embed --input @a.denoised.h5ad --model @mosaic", "a.fp.h5ad",
             "a.denoised.h5ad mosaic/config.json mosaic/loadings.safetensors"),
+    command("take_embedding --input @a.slice.h5ad --embedding-key spatial", "a.fp.h5ad",
+            "a.slice.h5ad"),
     command("scgpt_embed --input @a.denoised.h5ad --checkpoint @checkpoint --device cpu "
             "--orthologs @orthologs.csv.gz --empty-cells zero", "a.fp.h5ad",
             f"a.denoised.h5ad orthologs.csv.gz {CHECKPOINT}"),
@@ -127,6 +129,9 @@ COMMANDS = (
             "--reference-labels cell_type --model @mosaic --slice @a.slice.h5ad --slice "
             "@b.slice.h5ad --label-map @words.csv --hierarchy @coarse.csv", "annotation",
             "integrated.h5ad reference.h5ad words.csv coarse.csv mosaic/config.json"),
+    command("niche_program --input @integrated.h5ad --slice @a.slice.h5ad --slice @b.slice.h5ad "
+            "--label-key cell_type --niche 16_Astro:0_Oligo", "niches",
+            "integrated.h5ad a.slice.h5ad b.slice.h5ad"),
     command("complete --input @integrated.h5ad --cells @metagenes.cells.h5ad", "complete.h5ad",
             "metagenes.cells.h5ad integrated.h5ad"),
     command("viewer_files --input @integrated.h5ad", "viewer", "integrated.h5ad"),

@@ -20,7 +20,7 @@ MAPPED = [
 STAGES = """
 prepare_slice check_reference check_inputs
 build_graph ot_sparsity impute denoise pretrain_scgpt scgpt_embed fit_mosaic
-mosaic_embed train_cae infer_cae gather_model former_slice
+mosaic_embed take_embedding train_cae infer_cae gather_model former_slice
 align_plan align_pairs align benchmark_alignment integrate
 annotate metagenes niche_program cluster domains complete join_shared baseline export_embedding
 benchmark
@@ -30,7 +30,7 @@ viewer_files report
 # What the processes give a script: files, and what the samplesheet says of a slice.
 GIVEN = {
     "prepare_slice": "coordinates sample technology panel organism spatial_unit_um label_key form "
-    "region fov cells subject align_group z record_fault",
+    "region fov cells subject align_group z embedding_model record_fault",
     "check_reference": "sample record_fault",
     "check_inputs": "reference label_key embedder methods model record_fault",
     "ot_sparsity": "reference full",
@@ -59,8 +59,8 @@ GIVEN = {
     "benchmark": "label_key embedding external not_run expected",
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
-    "report": "integrated metrics coherence embeddings history transforms landmarks "
-    "alignment_scores metagenes annotation niches versions params label_key config",
+    "report": "integrated metrics coherence embeddings history transforms "
+    "alignment_scores metagenes annotation niches versions params index label_key",
 }
 
 

@@ -219,19 +219,22 @@ def judge(record: dict, screen: bool = False) -> None:
 
 
 def pair_table(records: Sequence[dict]) -> pd.DataFrame:
-    """A row for each pair, the surest first."""
-    rows = [
-        {
-            "focus": one["focus"], "neighbour": one["neighbour"], "cells": one["cells"],
-            "slices": len(one["slices"]), "held_out": one["held_out"], "r": one["r"], "p": one["p"],
-            "q": one["q"], "null_mean": _over(np.mean, one["null"]),
-            "null_95": _over(_high, one["null"]), "naive_r": one["naive_r"],
-            "naive_p": one["naive_p"], "naive_null_95": _over(_high, one["naive_null"]),
-            "without_leaky_cells": one["r_without_leaky_cells"], "sign_p": one["sign_p"],
-            "found": one["found"], "verdict": one["verdict"], "folder": one["folder"],
-        } for one in records
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
+    """A row for each pair, the surest first; of no pair, the columns alone."""
+    told = {
+        "focus": lambda one: one["focus"], "neighbour": lambda one: one["neighbour"],
+        "cells": lambda one: one["cells"], "slices": lambda one: len(one["slices"]),
+        "held_out": lambda one: one["held_out"],
+        "r": lambda one: one["r"], "p": lambda one: one["p"], "q": lambda one: one["q"],
+        "null_mean": lambda one: _over(np.mean, one["null"]),
+        "null_95": lambda one: _over(_high, one["null"]),
+        "naive_r": lambda one: one["naive_r"], "naive_p": lambda one: one["naive_p"],
+        "naive_null_95": lambda one: _over(_high, one["naive_null"]),
+        "without_leaky_cells": lambda one: one["r_without_leaky_cells"],
+        "sign_p": lambda one: one["sign_p"], "found": lambda one: one["found"],
+        "verdict": lambda one: one["verdict"], "folder": lambda one: one["folder"],
+    }  # fmt: skip
+    rows = [{name: of(one) for name, of in told.items()} for one in records]
+    table = pd.DataFrame(rows, columns=list(told))
     return table.sort_values(["p", "r"], ascending=[True, False], kind="stable").reset_index(
         drop=True
     )

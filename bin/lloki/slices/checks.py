@@ -109,3 +109,23 @@ def check_embedding(values: object, where: object, key: str) -> None:
     if not numbers:
         raise InputError(where, f"obsm[{key!r}] is no array of numbers", "make it again")
     check_values(values, where, f"obsm[{key!r}]")
+
+
+def brought_embedding(data: object, key: str, where: object) -> np.ndarray:
+    """obsm[key] of a slice, an embedding that a user's own model made, as n × d float32, d ≥ 2.
+
+    InputError where it is missing, no numbers, of one column, not finite, or all zero in a cell.
+    """
+    if key not in data.obsm:
+        there = ", ".join(map(str, data.obsm)) or "nothing"
+        raise InputError(where, f"obsm has no {key!r} but {there}", "mend --embedding_key")
+    values = data.obsm[key]
+    if isinstance(values, pd.DataFrame):
+        values = values.to_numpy()
+    check_embedding(values, where, key)
+    if values.shape[1] < 2:
+        raise InputError(where, f"obsm[{key!r}] has one column", "give an embedding")
+    if empty := int((~values.any(axis=1)).sum()):
+        fact = f"obsm[{key!r}] is zero in {empty} of {len(values)} cells"
+        raise InputError(where, fact, "embed them, or leave them out")
+    return values.astype(np.float32)

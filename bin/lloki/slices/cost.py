@@ -36,9 +36,13 @@ def finds_metagenes(slices: Sequence[Size]) -> bool:
 
 
 def cpu_seconds(
-    slices: Sequence[Size], scgpt: bool = False, embeddings: int = 3, metagenes: bool = False
+    slices: Sequence[Size],
+    scgpt: bool = False,
+    embeddings: int = 3,
+    metagenes: bool = False,
+    niches: int = 0,
 ) -> dict[str, float]:
-    """Processor seconds by part of the run; `embeddings` are those that are scored."""
+    """Processor seconds by part of the run; `embeddings`: scored; `niches`: pairs of kinds."""
     cells = sum(size.cells for size in slices)
     alone = sum(
         6 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
@@ -58,6 +62,7 @@ def cpu_seconds(
         "scores": embeddings * (10 + 1.2e-3 * min(cells, SCORED) * (3 if cells > SCORED else 1)),
         "annotation": 3 * START + 20 + 6e-4 * cells,
         "metagenes": metagenes * (2 * START + FIT * (cells + 0.75 * min(cells / 2, REFITTED))),
+        "niches": bool(niches) * START + niches * (1.5 + 1.5e-4 * cells),
         "report": 15 + 1e-4 * cells,
     }  # fmt: skip
 

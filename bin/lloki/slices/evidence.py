@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from lloki.slices.checks import check_coordinates, check_sparse, check_unique, totals
+from lloki.slices.checks import (
+    brought_embedding,
+    check_coordinates,
+    check_sparse,
+    check_unique,
+    totals,
+)
 from lloki.slices.controls import split_controls
 from lloki.slices.places import doubts_of_places, find_places, flat, overlapping
 from lloki.slices.source import Source
@@ -269,11 +275,13 @@ def sift(
     normalized: bool = False,
     fractional: bool = False,
     keep_controls: bool = False,
+    embedding: str | None = None,
 ) -> Source:
     """The slice with its counts (or, `normalized`, log-normalised values) of genes alone in X.
 
     layer, fractional: as in `find_counts`. Controls are left out and counted, unless
-    `keep_controls`. What was chosen and what is doubted is in the facts and warnings.
+    `keep_controls`. embedding: a key of obsm that stays. What was chosen and what is doubted is in
+    the facts and warnings.
     """
     data, warnings = source.data, list(source.warnings)
     if layer and source.format not in OPEN:  # one for all slices may be meant
@@ -308,6 +316,8 @@ def sift(
     if said != "as they came":
         warnings.append(f"genes: {said}")
     kept = ad.AnnData(matrix, obs=obs, var=pd.DataFrame(index=names), uns=dict(data.uns))
+    if embedding:
+        kept.obsm[embedding] = brought_embedding(data, embedding, where)
     places, at = find_places(data, where)
     kept.obsm["spatial"] = flat(check_coordinates(places, where, at))
     if at != "obsm['spatial']":

@@ -123,6 +123,7 @@ def prepare(
     normalized: bool = False,
     min_counts: int = 1,
     about: Mapping[str, object] | None = None,
+    embedding: str | None = None,
     **notes: object,
 ) -> ad.AnnData:
     """A slice as every later stage reads it (contract: Slice); decisions go to uns['lloki'].
@@ -131,8 +132,9 @@ def prepare(
     are. scaling: `median` (to the slice's median total, then log1p) or `maximum` (divided by the
     slice's largest count). Cells of fewer than `min_counts` counts (and of none) are dropped.
     about: more that holds for the whole slice, a column of obs each (text or numbers; None: none).
-    `notes` are kept with the decisions. `cell_id` in obs, if there is one, becomes text. The user's
-    columns `sample`, `technology` and so on stay as `sample_given`. InputError if no cell is left.
+    embedding: a key of obsm that stays. `notes` are kept with the decisions. `cell_id` in obs, if
+    there is one, becomes text. The user's columns `sample`, `technology` and so on stay as
+    `sample_given`. InputError if no cell is left.
     """
     coordinates = check_coordinates(data.obsm.get("spatial"), where) * spatial_unit_um
     matrix = check_matrix(data.X, where)
@@ -164,7 +166,8 @@ def prepare(
         matrix if normalized else NORMALISE[scaling](matrix),
         obs=obs,
         var=data.var[[]].copy(),
-        obsm={"spatial": coordinates[filled]},
+        obsm={"spatial": coordinates[filled]}
+        | ({embedding: data.obsm[embedding][filled]} if embedding else {}),
         layers={} if normalized else {"counts": matrix},
     )
     record(
@@ -238,7 +241,7 @@ def sample_name(data: ad.AnnData, path: str | Path) -> str:
 def embedder(data: ad.AnnData) -> str:
     """What made obsm['X_lloki_fp']: the embedder's name and its model's hash, or 'unknown'."""
     notes = data.uns.get("lloki", {}).get("embedding", {})
-    model = notes.get("model_sha256", notes.get("checkpoint_sha256", ""))
+    model = notes.get("model_sha256", notes.get("checkpoint_sha256")) or ""
     return f"{notes.get('embedder', 'unknown')} {str(model)[:8]}".strip()
 
 

@@ -38,6 +38,7 @@ def faults(slices: Sequence[Mapping], references: Sequence[Mapping], labels: Seq
             f"coordinates are of 2 dimensions in {_listed(widths[2])}, of 3 in "
             f"{_listed(widths[3])}; give 2 for a cell in all slices, or 3 in all"
         )
+    found += _embeddings_apart(whole)
     for label in labels:
         if whole and not any(record["labelled"].get(label) for record in whole):
             columns = "; ".join(f"{r['sample']} has {r['columns']}" for r in whole[:LISTED])
@@ -45,6 +46,19 @@ def faults(slices: Sequence[Mapping], references: Sequence[Mapping], labels: Seq
                 f"--cell_type_key {label}: no slice has labels in such a column; {columns}"
             )
     return found
+
+
+def _embeddings_apart(slices: Sequence[Mapping]) -> list[str]:
+    """A fault where embeddings that slices brought along are of several models or widths."""
+    kinds: dict[tuple, list[str]] = {}
+    for record in slices:
+        if brought := record.get("embedding"):
+            kinds.setdefault((brought["model"], brought["dimensions"]), []).append(record["sample"])
+    if len(kinds) < 2:
+        return []
+    said = "; ".join(f"{model}, {width} wide, in {_listed(samples)}"
+                     for (model, width), samples in sorted(kinds.items()))  # fmt: skip
+    return [f"--embedding_key: slices bring several embeddings ({said}); embed all by one model"]
 
 
 def doubts(
@@ -95,6 +109,13 @@ def shared_genes(slices: Sequence[Mapping]) -> dict[tuple[str, str], int]:
     """Genes that each pair of slices shares, by their samples."""
     keys = {record["sample"]: set(match_keys(record["gene_names"])) for record in slices}
     return {(a, b): len(keys[a] & keys[b]) for a, b in combinations(keys, 2)}
+
+
+def pairs_of_kinds(slices: Sequence[Mapping], labels: Sequence[str]) -> int:
+    """Ordered pairs of kinds that the first column of labels has in all slices together."""
+    kinds = {kind for record in read(slices) for label in labels[:1]
+             for kind in record["labels"].get(label, {})}  # fmt: skip
+    return len(kinds) * (len(kinds) - 1)
 
 
 def labels_apart(kinds: Mapping[str, object], label: str) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from lloki.slices import hdf5
 from lloki.slices.checks import check_embedding
 from lloki.slices.files import ANNDATA, embedder, read_expression, sample_name
-from lloki.slices.parts import embedding_blocks, read_cells
+from lloki.slices.parts import embedding_blocks, read_cells, read_head
 from lloki.support.errors import InputError
 
 WIDTH = {"spatial": "give 2 coordinates a cell in all slices, or 3 in all"}
@@ -75,6 +75,21 @@ def expression_of(
         if sample not in found:
             raise InputError(f"--slice of {sample!r}", "it is missing", "give SAMPLE.slice.h5ad")
     return {sample: found[sample] for sample in embedded}
+
+
+def heads_of_slices(paths: Sequence[str], head: ad.AnnData) -> dict[str, ad.AnnData]:
+    """Names of cells and genes of each sample's slice, and in uns['path'] where it is.
+
+    head: of the integrated file. InputError as from `expression_of`.
+    """
+
+    def read(path: str) -> ad.AnnData:
+        data, _ = read_head(path)
+        data.uns["path"] = path
+        return data
+
+    rows = head.obs.groupby("sample", observed=True).indices
+    return expression_of(paths, {str(sample): head[own] for sample, own in rows.items()}, read)
 
 
 def token(data: ad.AnnData) -> tuple[str, str]:

@@ -63,3 +63,10 @@ def test_the_million_cells_of_the_documents_are_met_within_a_half():
     for part, minutes in {"slices": 18.5, "embedding": 2.3, "training": 18.8}.items():
         assert seconds[part] / 60 == pytest.approx(minutes, rel=0.5)
     assert memory["training"] == pytest.approx(1.83, rel=0.3)
+
+
+def test_niche_programs_go_by_pairs_and_cells():
+    few, many = ([Size(n, 100, 10)] for n in (4000, 1_000_000))
+    none, screen = (cost.cpu_seconds(few, niches=n)["niches"] for n in (0, 48))
+    assert none == 0 and 50 < screen < 200
+    assert cost.cpu_seconds(many, niches=1)["niches"] == pytest.approx(156, rel=0.2)
