@@ -203,13 +203,10 @@ def embed(cells, matrices, atlases):
 
     sets = [(a.var_names, a.X) for a in atlases]
     sets += zip((c.var_names for c in cells), matrices, strict=True)
-    sets = [sets[d] for d in mosaic.starting_order([matrix.shape for _, matrix in sets])]
-    panels, moments = [], []
+    datasets = mosaic.Datasets()
     for symbols, matrix in sets:
-        keys, columns = mosaic.gene_columns(symbols)
-        panels.append(keys)
-        moments.append(mosaic.correlations(matrix[:, columns]))
-    model = mosaic.fit(panels, moments)
+        datasets.add("", matrix, symbols)
+    model = datasets.fit()
     parts = zip(cells, matrices, strict=True)
     return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
 

@@ -11,7 +11,7 @@ from lloki.support.cli import Run, command
 @click.option("--output", required=True, help="The model folder to write.")
 @click.option("--rank", type=click.IntRange(2), default=40, help="Numbers a cell is embedded by.")
 @click.option("--rounds", type=click.IntRange(1), default=25, help="Rounds of regressions.")
-@click.option("--ridge", type=click.FloatRange(0, min_open=True), default=5.0)
+@click.option("--ridge", type=click.FloatRange(0, min_open=True), default=0.3)
 @click.option("--seed", type=int, default=0, help="Recorded; the fit draws no random number.")
 def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
     """Fit one low-rank model to slices and references with different gene panels.

@@ -16,7 +16,8 @@ import click
 from lloki.support.cli import Run, command, device_option, seed_option
 from lloki.support.errors import InputError
 
-PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False}
+PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False,
+             "level": 0.0}  # fmt: skip
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
     "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
@@ -44,6 +45,9 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
+@click.option("--level", type=click.FloatRange(0), default=1.0,
+              help="A batch starts from a linear map onto its partners, held to the identity by so "
+              "many variances; 0: no map.")  # fmt: skip
 @click.option("--train-slices", type=click.Choice(["auto", "all"]), default="auto",
               help="auto: above --train-cells the fewest of each batch that hold all its kinds of "
               "cells.")  # fmt: skip
@@ -73,6 +77,7 @@ def main(
     if negatives == "hard" and not cell_type_key:
         raise InputError("--negatives hard", "it needs cell types", "give --cell-type-key")
     from lloki.integration import cae, training
+    from lloki.integration.levelling import level
     from lloki.slices import samples
     from lloki.support.checkpoint import Checkpoint, identity
     from lloki.support.device import choose_device, device_name
@@ -101,12 +106,17 @@ def main(
             model = cae.extended(old.model, len(batches))
         else:
             sizes = options["latent_dim"], options["batch_dim"]
-            model, batches = cae.new_model(tokens, embedding.shape[1], *sizes, options["seed"])
+            model, batches = cae.new_model(
+                tokens, embedding.shape[1], *sizes, options["seed"], options["level"] > 0
+            )
         chosen, labels = _training_set(
             run, data, embedding, batches, expression, left | known_slices, old, cell_type_key,
             negatives, where, options,
         )  # fmt: skip
         cells = chosen.cells
+        if not old and options["level"]:
+            others = chosen.between_panels()
+            model.start_from(level(cells.embedding, cells.batch, others, options["level"]))
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}

@@ -1,13 +1,10 @@
-"""One low-rank model for a mosaic of gene panels: an embedding that needs no trained weights.
+"""One factor model for a mosaic of gene panels: an embedding that needs no trained weights.
 
-Each data set d (a slice, a reference) measures some of the genes. Its standardised expression,
-each gene times its weight, is modelled as X_d ≈ Z_d W[genes of d]ᵀ with one loading vector per
-gene, whatever the panel, and factors Z_d per cell. W and Z are alternating ridge regressions. Since
-Z_d is linear in X_d, the fit needs only each data set's gene × gene correlations: its cost does not
-grow with the cells.
-
-A gene weighs by its communality in its data set, the share of its variance that the leading
-components explain: most of what a gene of few counts shows is noise.
+Each data set (a slice, a reference) measures some of the genes. `factors` models their standardised
+expression with one loading vector per gene, whatever the panel, and a gain and noise for each gene
+of each data set. A cell's embedding is the posterior mean of its factors: what its panel says of
+them. That is linear in its expression, so the fit needs only each data set's gene × gene
+correlations: its cost does not grow with the cells.
 """
 
 from __future__ import annotations
@@ -24,17 +21,21 @@ from safetensors.numpy import load_file, save_file
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
+from lloki.embedding.factors import Caught, leading, solve_loadings
 from lloki.slices.genes import match_keys
 from lloki.support.errors import InputError
 from lloki.support.neighbours import unit_rows
 
+FORM = 2  # of the stored model
 CLIP = 10.0  # standard deviations: one extreme cell must not own a gene's scale
 ROWS = 8192
 COMPONENTS = 15  # leading components of a data set, for the communalities
 LEAST = 0.02  # communality: no gene is left out
 POWER = 0.25  # of the communality, as a gene's weight
 STRENGTH = 0.5  # power of a factor's strength (length of its loadings) in the embedding
-CELLS = 20_000  # enough for a new data set's communalities
+CELLS = 20_000  # enough for a new data set's gains and noise
+FULL = 1000  # cells from which on a data set has its full weight
+SETTLE = 20  # rounds for the gains and noise of a data set, given the loadings
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,16 @@ def fit(
     moments: Sequence[np.ndarray],
     rank: int = 40,
     rounds: int = 25,
-    ridge: float = 5.0,
+    ridge: float = 0.3,
     on_round: Callable[[], None] = lambda: None,
+    cells: Sequence[int] | None = None,
 ) -> MosaicModel:
-    """Fit the loadings to all data sets, each with the same weight whatever its size.
+    """Fit the loadings to all data sets, each with the same weight but those of few cells.
 
-    panels: the match keys of each data set (unique); moments: its `correlations` in that order.
-    The first data set is the start: its leading eigenvectors. `rank` is cut to its genes.
-    UnlinkedError if a data set is linked to the first by no chain of shared genes.
+    panels: the match keys of each data set (unique); moments: its `correlations` in that order;
+    ridge: of a gene's loadings; cells: of each data set (None: many). The first data set is the
+    start: its leading eigenvectors. `rank` is cut to its genes. UnlinkedError if a data set is
+    linked to the first by no chain of shared genes.
     """
     genes = np.unique(np.concatenate(panels))
     places = [np.searchsorted(genes, panel) for panel in panels]
@@ -141,23 +144,20 @@ def fit(
         measured[d, place] = True
     _check_linked(measured)
     rank = min(rank, len(panels[0]))
-    weights = (gene_weights(moment) for moment in moments)
-    moments = [m * w[:, None] * w for m, w in zip(moments, weights, strict=True)]
+    weights = np.minimum(1, np.array(cells or [FULL] * len(panels)) / FULL)
     loadings = np.zeros((len(genes), rank))
-    loadings[places[0]] = _leading(moments[0], rank)
-    patterns, pattern_of = np.unique(measured, axis=1, return_inverse=True)
+    loadings[places[0]] = leading(moments[0], rank)
+    caught = [Caught.at_first(moment) for moment in moments]
     for _ in range(rounds):
-        factor_moments, cross = [], np.zeros((len(genes), rank))
-        for place, moment in zip(places, moments, strict=True):
-            projection = _projection(loadings[place], ridge)
-            gene_factor = moment @ projection
-            factor_moments.append(projection.T @ gene_factor)
-            cross[place] += gene_factor
-        for p in range(patterns.shape[1]):
-            those = pattern_of.ravel() == p
-            system = sum(m for m, used in zip(factor_moments, patterns[:, p], strict=True) if used)
-            system = system + ridge / 100 * np.eye(rank)
-            loadings[those] = np.linalg.solve(system, cross[those].T).T
+        found = [
+            c.expectation(loadings[place], moment)
+            for c, place, moment in zip(caught, places, moments, strict=True)
+        ]
+        loadings = solve_loadings(caught, found, places, weights, loadings.shape, ridge)
+        caught = [
+            c.again(loadings[place], moment, *f)
+            for c, place, moment, f in zip(caught, places, moments, found, strict=True)
+        ]
         on_round()
     return MosaicModel(genes, loadings.astype(np.float32), ridge)
 
@@ -191,9 +191,11 @@ class Datasets:
         InputError where one shares no gene with the others, not even through others.
         """
         order = self.order
-        panels, moments = ([values[d] for d in order] for values in (self.panels, self.moments))
+        panels, moments, cells = (
+            [values[d] for d in order] for values in (self.panels, self.moments, self.cells)
+        )
         try:
-            return fit(panels, moments, *settings)
+            return fit(panels, moments, *settings, cells=cells)
         except UnlinkedError as error:
             raise InputError(
                 self.names[order[error.place]], "it shares no gene with the other data sets",
@@ -202,7 +204,7 @@ class Datasets:
 
 
 def embed(model: MosaicModel, expression: sp.csr_matrix, panel: object) -> np.ndarray:
-    """Factors of each cell with rows of unit length (n × rank, float32) by one ridge regression.
+    """Factors of each cell with rows of unit length (n × rank, float32): their posterior means.
 
     A factor counts by the square root of its strength, the length of its loadings.
     expression: n × G log-normalised; panel: its G gene names. ValueError if the model has none.
@@ -215,8 +217,11 @@ def embed(model: MosaicModel, expression: sp.csr_matrix, panel: object) -> np.nd
     place = np.searchsorted(model.genes, keys[known])
     expression = expression[:, columns]
     some = expression[:: max(1, expression.shape[0] // CELLS)]
-    projection = _projection(model.loadings[place].astype(np.float64), model.ridge)
-    projection *= gene_weights(correlations(some))[:, None]
+    loadings, moment = model.loadings[place].astype(np.float64), correlations(some)
+    caught = Caught.at_first(moment)
+    for _ in range(SETTLE):
+        caught = caught.again(loadings, moment, *caught.expectation(loadings, moment))
+    projection, _ = caught.projection(loadings)
     projection *= np.linalg.norm(model.loadings, axis=0) ** STRENGTH
     projection = projection.astype(np.float32)
     rows = standardised(expression)
@@ -235,7 +240,7 @@ def known_genes(model: MosaicModel, keys: np.ndarray) -> np.ndarray:
 def save(model: MosaicModel, folder: Path, **notes: object) -> None:
     """Write loadings.safetensors and config.json into an existing folder."""
     save_file({"loadings": model.loadings}, folder / "loadings.safetensors")
-    config = {"ridge": model.ridge, **notes, "genes": model.genes.tolist()}
+    config = {"form": FORM, "ridge": model.ridge, **notes, "genes": model.genes.tolist()}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
@@ -243,6 +248,8 @@ def load(folder: str | Path) -> MosaicModel:
     """Read what `save` wrote; InputError if it is not there or not whole."""
     try:
         config = json.loads(Path(folder, "config.json").read_text())
+        if "form" not in config or config["form"] != FORM:
+            raise ValueError("fitted by another version of the pipeline")
         loadings = load_file(Path(folder, "loadings.safetensors"))["loadings"]
         genes, ridge = np.array(config["genes"], dtype=str), float(config["ridge"])
         if loadings.ndim != 2 or genes.shape != loadings.shape[:1]:
@@ -252,20 +259,6 @@ def load(folder: str | Path) -> MosaicModel:
         remedy = "give a folder that fit_mosaic.py wrote"
         raise InputError(folder, f"not a mosaic model ({reason})", remedy) from None
     return MosaicModel(genes, loadings, ridge)
-
-
-def _projection(loadings: np.ndarray, ridge: float) -> np.ndarray:
-    """P with Z = X P, the ridge regression of X on the loadings."""
-    gram = loadings.T @ loadings + ridge * np.eye(loadings.shape[1])
-    return np.linalg.solve(gram, loadings.T).T
-
-
-def _leading(moment: np.ndarray, rank: int) -> np.ndarray:
-    """Principal axes of a data set scaled to its factors' unit variance, signs made definite."""
-    values, vectors = np.linalg.eigh(moment)
-    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(rank)])
-    return vectors * signs * np.sqrt(np.maximum(values, 0))
 
 
 def _check_linked(measured: np.ndarray) -> None:

@@ -27,7 +27,7 @@ HIDDEN = (256, 175)
 class Architecture:
     """Sizes: of the embedding that comes in, of the latent space, and of a batch's vector.
 
-    adapted: so many last batches came after the training.
+    adapted: so many last batches have a linear map of their embeddings: all, but in older models.
     """
 
     input_dim: int
@@ -55,16 +55,29 @@ class ConditionalAutoencoder(nn.Module):
             nn.Linear(narrow, wide), nn.ReLU(),
             nn.Linear(wide, a.input_dim),
         )  # fmt: skip
-        # what is added to embeddings of batches that came later, a linear map of them
+        # what is added to embeddings of a batch, a linear map of them
         self.maps = nn.Parameter(torch.zeros(a.adapted, a.input_dim, a.input_dim))
 
     def encode(self, cells: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Latent positions (n × latent_dim) of embeddings (n × input_dim) of given batches (n)."""
+        return self.encoder(torch.cat([self.levelled(cells, batch), self.batch(batch)], dim=1))
+
+    def levelled(self, cells: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Embeddings (n × input_dim) with the linear map of each one's batch (n) added."""
         first = self.architecture.batches - self.architecture.adapted
-        for b, change in enumerate(self.maps, first):
-            own = (batch == b)[:, None]
-            cells = torch.where(own, cells + cells @ change, cells)
-        return self.encoder(torch.cat([cells, self.batch(batch)], dim=1))
+        order = torch.argsort(batch, stable=True)
+        here, counts = torch.unique(batch, return_counts=True)
+        parts = cells.index_select(0, order).split(counts.tolist())
+        parts = [
+            part + part @ self.maps[b - first] if b >= first else part
+            for b, part in zip(here.tolist(), parts, strict=True)
+        ]
+        return torch.cat(parts).index_select(0, torch.argsort(order))
+
+    def start_from(self, maps: np.ndarray) -> None:
+        """Set the linear maps (batches × input_dim × input_dim), as `levelling` finds them."""
+        with torch.no_grad():
+            self.maps.copy_(torch.from_numpy(maps))
 
     def decode(self, latent: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Embeddings again, from latent positions and batches."""
@@ -91,15 +104,21 @@ def encode(
 
 
 def new_model(
-    tokens: Sequence[tuple[str, str]], width: int, latent_dim: int, batch_dim: int, seed: int
+    tokens: Sequence[tuple[str, str]],
+    width: int,
+    latent_dim: int,
+    batch_dim: int,
+    seed: int,
+    maps: bool = True,
 ) -> tuple[ConditionalAutoencoder, list[tuple[str, str]]]:
     """An untrained model, and its batches in their order.
 
-    tokens: technology and panel of each slice; width: numbers of an embedding.
+    tokens: technology and panel of each slice; width: numbers of an embedding; maps: each batch has
+    a linear map of its embeddings.
     """
     torch.manual_seed(seed)
     batches = sorted(set(tokens))
-    sizes = Architecture(width, latent_dim, batch_dim, len(batches))
+    sizes = Architecture(width, latent_dim, batch_dim, len(batches), maps * len(batches))
     return ConditionalAutoencoder(sizes), batches
 
 

@@ -180,8 +180,14 @@ class Partners:
     def within(self, labels: np.ndarray) -> Partners:
         """The pairs of cells of equal label alone (labels: n)."""
         codes = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-        same = np.repeat(codes, self.counts()) == codes[self.cells]
-        return Partners(np.concatenate([[0], np.cumsum(same)])[self.first], self.cells[same])
+        return self._kept(np.repeat(codes, self.counts()) == codes[self.cells])
+
+    def between(self, groups: np.ndarray) -> Partners:
+        """The pairs of cells of different groups alone (groups: n numbers)."""
+        return self._kept(np.repeat(groups, self.counts()) != groups[self.cells])
+
+    def _kept(self, kept: np.ndarray) -> Partners:
+        return Partners(np.concatenate([[0], np.cumsum(kept)])[self.first], self.cells[kept])
 
 
 def find_partners(

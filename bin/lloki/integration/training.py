@@ -177,13 +177,14 @@ class Trainer:
         sizes = len(anchors), near.size, len(positive), len(negative)
         a, j, p, n = self._there(where).split(sizes)
         latent = self.model.encode(cells, batch)
+        before = self.model.levelled(cells, batch).detach()
         decoded = self.model.decode(_rows(latent, a), _rows(batch, a))
         i = a.repeat_interleave(drawn)
         losses = {
             "reconstruction": weight * reconstruction_loss(_rows(cells, a), decoded),
             "conservation": weight * conservation_loss(
                 distance(_rows(latent, i), _rows(latent, j), squared),
-                distance(_rows(cells, i), _rows(cells, j), squared),
+                distance(_rows(before, i), _rows(before, j), squared),
             ),
             "triplet": latent.new_zeros(()),
         }  # fmt: skip

@@ -43,6 +43,16 @@ class TrainingSet:
     views: list[View]
     axes: np.ndarray | None
 
+    def between_panels(self) -> Partners:
+        """The pairs of cells whose slices measured other genes, as far as slices tell their genes.
+
+        Of the cells of the slices alone, without those of a known model.
+        """
+        genes = [v.expression and v.expression.keys.tobytes() for v in self.views]
+        known = {keys: s for s, keys in enumerate(genes) if keys}
+        codes = np.array([known.get(keys, s) for s, keys in enumerate(genes)])
+        return self.partners.between(codes[self.cells.slice])
+
 
 def assemble(
     embedding: np.ndarray,

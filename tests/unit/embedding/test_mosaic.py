@@ -31,62 +31,90 @@ def standardise(matrix):
     return np.clip(dense, -10, 10)
 
 
-def weigh(x):
-    """Genes times their weights: communality in the leading third of the components."""
-    values, vectors = np.linalg.eigh(x.T @ x / len(x))
-    leading = np.argsort(values)[::-1][: max(2, len(values) // 3)]
-    communality = (vectors[:, leading] ** 2 * values[leading]).sum(axis=1)
-    weights = np.clip(communality, 0.02, 1) ** 0.25
-    return x * (weights / np.sqrt((weights**2).mean()))
-
-
-def alternating_over_cells(data, rank, rounds, ridge):
-    """The same alternation written over cells, one gene at a time."""
+def over_cells(data, rank, rounds, ridge):
+    """Expectation maximisation written over cells, one cell and one gene at a time."""
     genes = sorted(set(np.concatenate([names for names, _ in data])))
     place = [np.array([genes.index(g) for g in names]) for names, _ in data]
-    cells = [weigh(standardise(matrix)) for _, matrix in data]
+    cells = [standardise(matrix) for _, matrix in data]
     values, vectors = np.linalg.eigh(cells[0].T @ cells[0] / len(cells[0]))
     start = np.argsort(values)[::-1][:rank]
-    loadings = np.zeros((len(genes), rank))
-    loadings[place[0]] = vectors[:, start] * np.sqrt(values[start])
+    w = np.zeros((len(genes), rank))
+    w[place[0]] = vectors[:, start] * np.sqrt(values[start])
+    gain, noise = [np.ones(len(p)) for p in place], [(x**2).mean(axis=0) for x in cells]
     for _ in range(rounds):
-        factors = []
-        for p, x in zip(place, cells, strict=True):
-            w = loadings[p]
-            factors.append(x @ w @ np.linalg.inv(w.T @ w + ridge * np.eye(rank)))
+        means, squares = [], []
+        for p, x, a, v in zip(place, cells, gain, noise, strict=True):
+            left = np.linalg.inv(np.eye(rank) + (w[p] * a[:, None]).T @ (w[p] * (a / v)[:, None]))
+            z = np.array([left @ (w[p].T @ (a / v * row)) for row in x])
+            means.append(z)
+            squares.append(np.mean([np.outer(row, row) for row in z], axis=0) + left)
         for g in range(len(genes)):
-            gram, cross = ridge / 100 * np.eye(rank), np.zeros(rank)
-            for p, x, z in zip(place, cells, factors, strict=True):
-                if g in p:
-                    gram = gram + z.T @ z / len(z)
-                    cross = cross + z.T @ x[:, list(p).index(g)] / len(z)
-            loadings[g] = np.linalg.solve(gram, cross)
-    return np.array(genes), loadings
+            gram, cross = ridge * np.eye(rank), np.zeros(rank)
+            for p, x, a, v, z, zz in zip(place, cells, gain, noise, means, squares, strict=True):
+                for i in np.flatnonzero(p == g):
+                    gram += a[i] ** 2 / v[i] * zz
+                    cross += a[i] / v[i] * (z.T @ x[:, i]) / len(z)
+            w[g] = np.linalg.solve(gram, cross)
+        for p, x, a, v, z, zz in zip(place, cells, gain, noise, means, squares, strict=True):
+            for i, g in enumerate(p):
+                predicted, spread = np.mean(z @ w[g] * x[:, i]), w[g] @ zz @ w[g]
+                a[i] = np.clip((predicted + 1) / (spread + 1), 0.2, 2)
+                square = np.mean(x[:, i] ** 2)
+                v[i] = max(square - 2 * a[i] * predicted + a[i] ** 2 * spread, 0.05)
+    return np.array(genes), w, means
 
 
-def test_fit_from_correlations_is_the_alternation_over_cells():
+def fitted(data, rank, rounds, ridge):
+    moments = [mosaic.correlations(x) for _, x in data]
+    return mosaic.fit([names for names, _ in data], moments, rank, rounds, ridge)
+
+
+def test_fit_from_correlations_is_the_computation_over_cells():
     data = panels_and_matrices()
-    model = mosaic.fit(
-        [names for names, _ in data], [mosaic.correlations(x) for _, x in data], 3, 6, 0.7
-    )
-    genes, expected = alternating_over_cells(data, 3, 6, 0.7)
+    model = fitted(data, 3, 6, 0.7)
+    genes, expected, _ = over_cells(data, 3, 6, 0.7)
     assert model.genes.tolist() == genes.tolist()
     # The sign of an axis is free.
     signs = np.sign((model.loadings * expected).sum(axis=0))
     np.testing.assert_allclose(model.loadings * signs, expected, atol=2e-4)
 
 
-def test_embedding_is_a_ridge_regression_with_unit_rows_for_any_order_of_genes():
+def test_embedding_is_the_posterior_mean_with_unit_rows_for_any_order_of_genes():
     data = panels_and_matrices()
-    model = mosaic.fit([n for n, _ in data], [mosaic.correlations(x) for _, x in data], 3, 6, 0.7)
+    model = fitted(data, 2, 200, 0.01)
     names, matrix = data[1]
     found = mosaic.embed(model, matrix, names)
-    w = model.loadings[np.searchsorted(model.genes, names)].astype(np.float64)
-    z = weigh(standardise(matrix)) @ w @ np.linalg.inv(w.T @ w + 0.7 * np.eye(3))
-    z *= np.sqrt(np.linalg.norm(model.loadings, axis=0))
-    np.testing.assert_allclose(found, z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-4)
+    z = over_cells(data, 2, 200, 0.01)[2][1] * np.sqrt(np.linalg.norm(model.loadings, axis=0))
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    signs = np.sign((found * z).sum(axis=0))
+    assert (found * z * signs).sum(axis=1).min() > 0.99
     turned = mosaic.embed(model, matrix[:, ::-1].tocsr(), [n.lower() for n in names[::-1]])
     np.testing.assert_allclose(turned, found, atol=1e-5)
+
+
+def test_a_gene_that_is_noise_in_one_slice_hardly_moves_its_cells():
+    data = panels_and_matrices(cells=(400, 300, 300))
+    names, matrix = data[1]
+    model = fitted(data, 2, 25, 0.1)
+    random, before = np.random.default_rng(5), mosaic.embed(model, matrix, names)
+    dense = matrix.toarray()
+    dense[:, 3] = random.permutation(dense[:, 3])
+    clean = np.delete(np.arange(len(names)), 3)
+    without = mosaic.embed(model, matrix[:, clean], names[clean])
+    noisy = mosaic.embed(model, sp.csr_matrix(dense), names)
+    assert (without * before).sum(axis=1).mean() > 0.95
+    assert (noisy * without).sum(axis=1).mean() > 0.98
+
+
+def test_a_silent_gene_says_nothing():
+    data = panels_and_matrices()
+    model = fitted(data, 2, 25, 0.1)
+    names, matrix = data[1]
+    dense = matrix.toarray()
+    dense[:, 2] = 0
+    silent = mosaic.embed(model, sp.csr_matrix(dense), names)
+    left = np.delete(np.arange(len(names)), 2)
+    np.testing.assert_allclose(silent, mosaic.embed(model, matrix[:, left], names[left]), atol=1e-5)
 
 
 def test_factors_of_cells_meet_across_panels_that_share_few_genes():
@@ -117,7 +145,8 @@ def test_a_wide_panel_on_a_few_cells_leaves_the_embedding_of_others_alone(cells)
         parts = [(n, sp.csr_matrix(v, dtype=np.float32)) for n, v in parts]
         order = mosaic.starting_order([v.shape for _, v in parts])
         moments = [mosaic.correlations(parts[d][1]) for d in order]
-        model = mosaic.fit([parts[d][0] for d in order], moments, 4)
+        sizes = [parts[d][1].shape[0] for d in order]
+        model = mosaic.fit([parts[d][0] for d in order], moments, 4, cells=sizes)
         return mosaic.embed(model, parts[0][1], parts[0][0])
 
     alone, beside = embedded(slices_), embedded([*slices_, few])
@@ -162,10 +191,15 @@ def test_a_model_comes_back_from_its_folder(tmp_path):
     again = mosaic.load(tmp_path)
     assert (again.loadings == model.loadings).all() and (again.genes == model.genes).all()
     config = json.loads((tmp_path / "config.json").read_text())
-    for broken in ([], {**config, "ridge": None}, {**config, "genes": ["a"]}):
+    for broken in ({**config, "ridge": None}, {**config, "genes": ["a"]}):
         (tmp_path / "config.json").write_text(json.dumps(broken))
         with pytest.raises(InputError, match=r"damaged|1 genes for"):
             mosaic.load(tmp_path)
+    del config["form"]  # as models of ridge regressions were stored
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="by another version"):
+        mosaic.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "form": mosaic.FORM}))
     (tmp_path / "loadings.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
         mosaic.load(tmp_path)
