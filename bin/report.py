@@ -80,7 +80,11 @@ def main(
         versions=_mapping(versions), params=_mapping(params), index=_index(index),
     )  # fmt: skip
     wanted = colourings.genes_wanted(material)
-    material = replace(material, expression=parts.read_some_genes(integrated, wanted))
+    expression = parts.read_some_genes(integrated, wanted)
+    if expression is not None and len(expression.detected) != data.n_obs:
+        fact = f"X has {len(expression.detected)} rows, obs {data.n_obs}"
+        raise InputError(integrated, fact, "make the file with integrate.py")
+    material = replace(material, expression=expression)
     parts_of_page = report.sections(material)
     html = page.render(
         title, datetime.date.today().isoformat(), report.sentence(material),
@@ -105,8 +109,7 @@ def main(
 
 def _name(material, title: str) -> str:
     """What the run goes by among others: its title if it has one, else its folder."""
-    given = material.params.get("parameters", material.params)
-    folder = str(given.get("outdir") or "").rstrip("/").split("/")[-1]
+    folder = str(material.parameters.get("outdir") or "").rstrip("/").split("/")[-1]
     return folder if title == TITLE and folder else title
 
 
