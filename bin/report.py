@@ -12,6 +12,7 @@ from lloki.support.cli import Run, command
 from lloki.support.errors import InputError
 
 NUMBER = (int, float)
+NAMES = ("embedding", "metric")
 NUMERIC = ("value", "pearson")  # columns that are drawn
 TITLE = "LLOKI report"
 DRAWN = ("spatial", "spatial_aligned", "X_lloki", "X_metagenes")  # of obsm, beside UMAPs
@@ -181,6 +182,8 @@ def _table(path: str | None, *columns: str):
             raise InputError(
                 path, f"it has no column {column!r}", "give the CSV that a stage wrote"
             )
+        if column in NAMES:
+            table[column] = table[column].astype(str)
         if column in NUMERIC and len(table) and table[column].dtype.kind not in "iuf":
             fact = f"column {column!r} holds values that are no numbers"
             raise InputError(path, fact, "give the CSV that a stage wrote")
