@@ -140,6 +140,9 @@ workflow {
     if (words) {
         println(words)
     }
+    if (workflow.workDir.toUri().scheme == 'file') {
+        println("Progress of long tasks: tail -F '${workflow.workDir}/progress.log'")
+    }
     LLOKI(channel.fromList(rows), channel.fromList(former))
 
     workflow.onComplete = {

@@ -71,9 +71,12 @@ def main(run: Run, input, slice, output, n_pcs, seed, umap, umap_cells, which) -
 
             file.fill(joined.BASELINE, graph.stored_components(read, shape, n_pcs, seed))
         pictured = [k for k in ("X_lloki", "X_lloki_fp", joined.BASELINE) if k in file]
-        for key in pictured if umap else []:
-            where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
-            file.fill(joined.umap_key(key), where)
+        if umap:
+            with run.progress(len(pictured), "UMAPs") as progress:
+                for key in pictured:
+                    where = joined.umap_of_many(file.rows(key), obs["sample"], umap_cells, seed)
+                    file.fill(joined.umap_key(key), where)
+                    progress.update()
         file.finish(obs, names, {
             "lloki": {
                 "embedder": embedder,

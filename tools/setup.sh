@@ -41,7 +41,8 @@ fi
 "$venv/bin/python" -m venv "$venv/share/uv"
 "$venv/share/uv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --require-hashes --requirement tools/uv-*.lock
-"$venv/share/uv/bin/uv" pip sync --python "$venv/bin/python" --require-hashes requirements.lock
+# Compiled once: else each script of a run reads 1,000 modules as text wherever Python may not keep what it compiles.
+UV_COMPILE_BYTECODE=1 "$venv/share/uv/bin/uv" pip sync --python "$venv/bin/python" --require-hashes requirements.lock
 "$venv/bin/python" tools/install_nextflow.py
 tests/install_scgpt.sh # what the scGPT tests compare with
 

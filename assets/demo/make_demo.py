@@ -4,7 +4,9 @@
 Slices: a strip through the whole height of the section, so that it crosses every layer and holds
 every coarse cell type. Reference: at most 100 cells of each fine cell type. Nothing else is
 changed: all genes, the source's labels, raw counts, the source's coordinates. The Xenium slice is
-written as the instrument writes a region, with its labels in a table beside it.
+written as the instrument writes a region, with its labels in a table beside it. STARmap, whole, is
+for tests; for the demo its cells are dealt out to two slices with panels of their own, the second
+turned, moved and without labels, so that there is a truth for alignment and labels.
 """
 
 import json
@@ -27,9 +29,11 @@ SLICES = {
 }
 REFERENCE = "mouse_cortex/ref_scrna_mop_10x.h5ad"
 LABELS = ["cell_type", "cell_type_coarse", "region"]
+TURN, SHIFT = 130.0, (20_000.0, 4_000.0)  # of starmap_b: degrees, then pixels
 SHEET = [  # sample, input, technology, organism, spatial_unit_um, cells
     ("osmfish", "osmfish.h5ad", "osmFISH", "mouse", 1.0, ""),
-    ("starmap", "starmap.h5ad", "STARmap", "mouse", 0.09, ""),
+    ("starmap_a", "starmap_a.h5ad", "STARmap", "mouse", 0.09, ""),
+    ("starmap_b", "starmap_b.h5ad", "STARmap", "mouse", 0.09, ""),
     ("xenium", "xenium", "Xenium", "mouse", "", "xenium_cells.csv"),
 ]
 COLUMNS = ["sample", "input", "technology", "organism", "spatial_unit_um", "cells"]
@@ -45,10 +49,35 @@ def main(source: Path, output: Path) -> None:
             write_xenium(data[kept], output / name, output / "xenium_cells.csv", cut)
         else:
             write(data[kept], output / f"{name}.h5ad", cut)
+    deal_out(output)
     reference = ad.read_h5ad(source / REFERENCE)
     cut = f"at most {CELLS_A_TYPE} cells of each cell_type, seed {SEED}"
     write(reference[sample(reference.obs["cell_type"])], output / "reference.h5ad", cut)
     pd.DataFrame(SHEET, columns=COLUMNS).to_csv(output / "samplesheet.csv", index=False)
+
+
+def deal_out(folder: Path) -> None:
+    """Write starmap_a and starmap_b: each cell of STARmap in one of them, genes of others in both.
+
+    Of the genes that neither osmFISH nor Xenium has, each is in one of the two panels.
+    """
+    whole = ad.read_h5ad(folder / "starmap.h5ad")
+    with h5py.File(folder / "xenium/cell_feature_matrix.h5") as file:
+        others = set(file["matrix/features/name"].asstr()[:])
+    others |= set(ad.read_h5ad(folder / "osmfish.h5ad").var_names)
+    both = whole.var_names.str.casefold().isin([name.casefold() for name in others])
+    rng = np.random.default_rng(SEED)
+    cells, genes = rng.permutation(whole.n_obs) % 2, rng.permutation(whole.n_vars) % 2
+    for number, letter in enumerate("ab"):
+        half = whole[cells == number, both | (genes == number)].copy()
+        cut = f"half {letter} of the cells and of the genes that only STARmap has, seed {SEED}"
+        if letter == "b":
+            angle = np.deg2rad(TURN)
+            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+            half.obsm["spatial"] = (half.obsm["spatial"] @ turn + SHIFT).astype(np.float32)
+            half.obs = half.obs[[]]
+            cut += f"; turned by {TURN:.0f} degrees, moved by {SHIFT} pixels, labels left out"
+        write(half, folder / f"starmap_{letter}.h5ad", cut)
 
 
 def sample(labels: pd.Series) -> np.ndarray:

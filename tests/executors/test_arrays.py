@@ -46,7 +46,7 @@ def test_the_slices_of_every_stage_go_as_one_array(tmp_path, monkeypatch):
     assert run.returncode == 0, run.stdout
     assert {row["status"] for row in trace(tmp_path)} == {"COMPLETED"}
     tasks = Counter(row["process"] for row in trace(tmp_path))
-    arrays = [re.sub(r"_\(\d+\)$", "", job["J"]) for job in jobs() if job.get("array") == "0-2"]
+    arrays = [re.sub(r"_\(\d+\)$", "", job["J"]) for job in jobs() if job.get("array") == "0-3"]
     assert len(arrays) == len(set(arrays)) and len(jobs()) == len(tasks)
     for name, count in tasks.items():
-        assert any(job.endswith(f"_{name}") for job in arrays) == (count == 3), name
+        assert any(job.endswith(f"_{name}") for job in arrays) == (count == 4), name

@@ -125,10 +125,10 @@ def test_the_first_stage_runs_in_the_image_of_that_digest(pushed, first_stage, t
     assert run.returncode == 0, run.stdout
     digest = pushed.read_text().strip().rsplit(",", 1)[1]
     scripts = [path.read_text() for path in tmp_path.glob("work/*/*/.command.run")]
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     assert all(f"/lloki/nf-lloki-core@{digest}" in text for text in scripts)
     assert {row["exit"] for row in trace(tmp_path)} == {"0"}
-    assert len(list(tmp_path.glob("results/slices/*/*.slice.h5ad"))) == 3
+    assert len(list(tmp_path.glob("results/slices/*/*.slice.h5ad"))) == 4
 
 
 def test_an_image_of_another_digest_is_not_taken(pushed, first_stage, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import anndata as ad
@@ -12,7 +13,7 @@ from nextflow_run import ROOT, nextflow, trace
 from scipy.spatial import cKDTree
 
 pytestmark = pytest.mark.pipeline
-SAMPLES = ("osmfish", "starmap", "xenium")
+SAMPLES = ("osmfish", "starmap_a", "starmap_b", "xenium")
 
 
 def test_the_demo_gives_all_results(demo):
@@ -45,7 +46,9 @@ def test_integrated_holds_every_cell_once_with_every_embedding(demo):
     for key in keys.split():
         assert np.isfinite(whole.obsm[key]).all(), key
     assert set(whole.obs["technology"]) == {"osmFISH", "STARmap", "Xenium"}
-    assert whole.obs["cell_type_coarse"].notna().all()
+    hidden = whole.obs["sample"] == "starmap_b"
+    assert (whole.obs["cell_type_coarse"].isna() == hidden).all()
+    assert whole.obs["lloki_label"].notna().all()
     assert whole.obs["lloki_cluster"].notna().all() and whole.obsp["connectivities"].nnz
     assert whole.n_vars > 1100 and list(whole.layers["counts"].shape) == list(whole.shape)
     assert whole.varm["measured"].sum().min() == 33
@@ -68,7 +71,7 @@ def test_astrocytes_near_neurons_have_a_program_in_every_technology(demo):
         (demo / "results/niches/Astrocyte_near_Excitatory/program.json").read_text()
     )
     assert program["found"] and "Gfap" in {gene.title() for gene in program["down"]}
-    assert len(program["slices"]) == 3 and min(one["r"] for one in program["slices"]) > 0.1
+    assert len(program["slices"]) == 4 and min(one["r"] for one in program["slices"]) > 0.1
     scores = ad.read_h5ad(demo / "results/integrated.h5ad").obs["niche_Astrocyte_near_Excitatory"]
     assert scores.notna().sum() == program["cells"]
     assert (demo / "results/model/niches/Astrocyte_near_Excitatory/program.json").is_file()
@@ -89,6 +92,70 @@ def test_lloki_beats_pca_on_the_shared_genes(demo):
     }
     for metric in ("Bio conservation", "Batch correction"):
         assert scores["X_lloki", metric] > scores["X_pca_shared", metric], metric
+
+
+def test_long_tasks_say_in_the_work_folder_how_far_they_are(demo):
+    lines = (demo / "work/progress.log").read_text().splitlines()
+    for words in (
+        "train_cae cae: epochs started", "train_cae cae: epochs 100 %, ",
+        "align_pairs 0: pairs of slices 100 %, 6/6", "integrate integrated: UMAPs 100 %",
+    ):  # fmt: skip
+        assert any(words in line for line in lines), words
+
+
+def test_the_tour_is_true_of_the_demo(demo):
+    """The numbers of docs/tour.md, within what another processor changes."""
+    text = " ".join((ROOT / "docs/tour.md").read_text().split())
+    for phrase, (value, within) in toured(demo / "results").items():
+        told = re.search(re.escape(phrase).replace("N", r"([-−\d.,]+\d)"), text)
+        assert told, phrase
+        told = float(told[1].replace(",", "").replace("−", "-"))
+        assert abs(told - value) <= within, (phrase, told, value)
+
+
+def toured(results):
+    """What the tour tells in words, `N` for the number: the number, and how far off it may be."""
+    whole = ad.read_h5ad(results / "integrated.h5ad")
+    truth = ad.read_h5ad(ROOT / "assets/demo/starmap.h5ad")
+    a, b = (whole[whole.obs["sample"] == f"starmap_{half}"] for half in "ab")
+    truth = truth[[name.split(":")[1] for name in b.obs_names]]
+    error = np.linalg.norm(b.obsm["spatial_aligned"] - 0.09 * truth.obsm["spatial"], axis=1)
+    near = cKDTree(a.obsm["spatial_aligned"]).query(b.obsm["spatial_aligned"])[1]
+    found, true = (np.asarray(d.obs[k], str) for d, k in
+                   ((b, "lloki_label"), (truth, "cell_type_coarse")))  # fmt: skip
+    domains = [np.asarray(half.obs["lloki_domain"], str) for half in (a, b)]
+
+    def table(name):
+        with (results / name).open() as file:
+            return list(csv.DictReader(file))
+
+    motion = {row["sample"]: row for row in table("transforms.csv")}["starmap_b"]
+    angle = np.degrees(np.arctan2(float(motion["r10"]), float(motion["r00"])))
+    scores = {(r["embedding"], r["metric"]): float(r["value"]) for r in table("metrics.csv")}
+    kind = "Oligodendrocyte"
+    own = {row["type"]: row["metagene"] for row in table("metagenes/programs.csv")}[kind]
+    auc = [float(row["auc"]) for row in table("metagenes/enrichment.csv")
+           if (row["type"], row["metagene"]) == (kind, own)]  # fmt: skip
+    niche = json.loads((results / "niches/Astrocyte_near_Excitatory/program.json").read_text())
+    return {
+        "N cells in four slices": (whole.n_obs, 0),
+        "N genes in common": (len(whole.uns["lloki"]["shared_genes"]), 0),
+        **{f"| `{row['sample']}` | {row['technology']} | {int(row['cells']):,} | N |":
+           (float(row["genes"]), 0) for row in table("inputs.csv")},
+        "turned back by N°": (abs(angle), 1),
+        "cells lie N µm from": (np.median(error), 5),
+        "domain for N %": (100 * (domains[0][near] == domains[1]).mean(), 5),
+        "the hidden label for N %": (100 * (found == true).mean(), 3),
+        "N of 328 excitatory": ((found == true)[true == "Excitatory"].sum(), 12),
+        "bio conservation is N": (scores["X_lloki", "Bio conservation"], 0.02),
+        "of the cells' kinds, N on": (scores["X_pca_shared", "Bio conservation"], 0.02),
+        "batch correction N": (scores["X_lloki", "Batch correction"], 0.02),
+        "for PCA N": (scores["X_pca_shared", "Batch correction"], 0.02),
+        "iLISI N": (scores["X_lloki", "iLISI"], 0.05),
+        "of LLOKI-FP N": (scores["X_lloki_fp", "iLISI"], 0.03),
+        "AUC is at least N": (min(auc), 0.02),
+        "held out is N": (niche["r"], 0.06),
+    }  # fmt: skip
 
 
 def test_the_record_says_what_was_run_on_what(demo):
@@ -118,7 +185,7 @@ def test_the_run_is_a_crate_of_files_that_are_there(demo):
     assert {"integrated.h5ad", "report.html"} <= {entity["@id"] for entity in run["result"]}
     read = {entities[entity["@id"]]["name"] for entity in run["object"]}
     bundle = "cells.csv.gz, experiment.xenium, cell_feature_matrix.h5, cells/xenium_cells.csv"
-    assert {"osmfish.h5ad", "starmap.h5ad", bundle, "seed"} <= read
+    assert {"osmfish.h5ad", "starmap_a.h5ad", bundle, "seed"} <= read
 
     def references(value):
         if isinstance(value, dict):
@@ -172,12 +239,12 @@ def test_the_index_lists_what_is_there_with_its_slice_and_stage(demo):
 @pytest.mark.long
 def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     """Some cells of STARmap, which its model knows, and of osmFISH as if by a new technology."""
-    for name in ("starmap", "osmfish"):
+    for name in ("starmap_a", "osmfish"):
         data = ad.read_h5ad(ROOT / f"assets/demo/{name}.h5ad")
         data[np.arange(data.n_obs) % 3 > 0].write_h5ad(tmp_path / f"new_{name}.h5ad")
     (tmp_path / "new.csv").write_text(
         "sample,input,technology,organism,spatial_unit_um\n"
-        "known,new_starmap.h5ad,STARmap,mouse,0.09\nother,new_osmfish.h5ad,osmFISH+,mouse,1\n"
+        "known,new_starmap_a.h5ad,STARmap,mouse,0.09\nother,new_osmfish.h5ad,osmFISH+,mouse,1\n"
     )
     run = nextflow(
         "--input", "new.csv", "--add_to", demo / "results", "--outdir", "added",
@@ -187,9 +254,9 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     assert run.returncode == 0, run.stdout
     added = tmp_path / "added"
     trained = json.loads((added / "pipeline_info/stages/cae.json").read_text())
-    assert trained["samples"] == ["other"] and trained["batches_known"] == 3
+    assert trained["samples"] == ["other"] and trained["batches_known"] == 4
     assert [batch["technology"] for batch in trained["batches"]] == [
-        "STARmap", "Xenium", "osmFISH", "osmFISH+"
+        "STARmap", "STARmap", "Xenium", "osmFISH", "osmFISH+"
     ]  # fmt: skip
     told = json.loads((added / "pipeline_info/stages/inputs.json").read_text())["warnings"]
     assert any("osmFISH, osmFISH+ are different batches" in line for line in told)
@@ -202,6 +269,7 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     old = after[before.obs_names]
     for key in ("spatial", "X_lloki_fp", "X_lloki"):
         assert (old.obsm[key] == before.obsm[key]).all(), key
+    old = old[old.obs["cell_type_coarse"].notna()]
     labels = after.obs["cell_type_coarse"].astype(str).to_numpy()
     new = ~after.obs_names.isin(before.obs_names)
     found = cKDTree(old.obsm["X_lloki"]).query(after[new].obsm["X_lloki"])[1]
@@ -265,6 +333,7 @@ def test_inputs_are_checked_before_the_work_and_all_their_faults_are_told_at_onc
 
     checked = run("good", options=["--check"])
     assert checked.returncode == 0, checked.stdout
+    assert f"tail -F '{tmp_path}/work/progress.log'" in checked.stdout
     for words in ("slice  format  cells", "good   h5ad    200", "1 slice, 200 cells: about",
                   "The inputs can be used"):  # fmt: skip
         assert words in checked.stdout, checked.stdout

@@ -10,7 +10,7 @@ from nextflow_run import ENGINES, ROOT, nextflow, task_files, trace
 from lloki.scores import baselines
 
 pytestmark = pytest.mark.pipeline
-SAMPLES = ("osmfish", "starmap", "xenium")
+SAMPLES = ("osmfish", "starmap_a", "starmap_b", "xenium")
 GROUPS = json.loads((ROOT / "nextflow_schema.json").read_text())["$defs"].values()
 SWITCHES = {
     name: property.get("options", {})

@@ -46,6 +46,7 @@ def results(tmp_path_factory):
     good(cluster, "--input", joined, *slices, "--output", found / "annotation", "--cells",
          folder / "cluster.cells.h5ad", "--resolution", 0.3, "--resolution-fine", 1)  # fmt: skip
     data = ad.read_h5ad(joined)
+    data.obs["lloki_label"] = data.obs["cell_type_coarse"]
     data.obsm["X_umap"] = data.obsm["X_lloki"][:, :2]
     data.obsm["spatial_aligned"] = data.obsm["spatial"]
     files.write_h5ad(data, joined)

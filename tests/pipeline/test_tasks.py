@@ -257,7 +257,7 @@ def test_limits_from_the_command_line_hold(tmp_path):
 SHEET = """\
 sample,input,technology,organism,spatial_unit_um
 osmfish,{0}/osmfish.h5ad,osmFISH,mouse,1.0
-starmap,{0}/starmap.h5ad,STARmap,mouse,0.09
+starmap_a,{0}/starmap_a.h5ad,STARmap,mouse,0.09
 xenium,{0}/xenium,Xenium,mouse,
 """
 
@@ -276,8 +276,9 @@ def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     status = {row["name"].split(":")[-1]: row["status"] for row in trace(demo, "scgpt")}
-    assert status["DENOISE (starmap)"] == "CACHED" and status["DENOISE (xenium)"] == "COMPLETED"
-    assert status["SCGPT_EMBED (starmap)"] == "COMPLETED" and "MOSAIC_EMBED (starmap)" not in status
+    assert status["DENOISE (starmap_a)"] == "CACHED" and status["DENOISE (xenium)"] == "COMPLETED"
+    assert status["SCGPT_EMBED (starmap_a)"] == "COMPLETED"
+    assert "MOSAIC_EMBED (starmap_a)" not in status
 
     def parameters(stage):
         return json.loads((demo / f"scgpt/pipeline_info/stages/{stage}.json").read_text())[
@@ -293,7 +294,7 @@ def test_scgpt_a_slice_without_labels_and_options_of_all_kinds_reach_the_scripts
     whole = ad.read_h5ad(demo / "scgpt/integrated.h5ad", backed="r")
     assert whole.obsm["X_lloki_fp"].shape[1] == 64
     labels = whole.obs.groupby("sample", observed=True)["cell_type_coarse"].count()
-    assert labels["xenium"] == 0 < labels["starmap"]
+    assert labels["xenium"] == 0 < labels["starmap_a"]
     assert whole.obs["cell_id"][whole.obs["sample"] == "xenium"].notna().all()
 
 

@@ -222,6 +222,36 @@ def test_progress_renews_one_line_on_a_terminal(monkeypatch, capsys):
     assert capsys.readouterr().err == "\rseen 2/2, 0 s left\x1b[K\n"
 
 
+def test_progress_of_a_task_is_in_its_work_folder(monkeypatch, tmp_path):
+    task = tmp_path / "work/0a" / ("1f" * 15)
+    task.mkdir(parents=True)
+    clock = [0.0]
+    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
+
+    def steps():
+        with Run("train_cae", {"output": "out/a.fp.h5ad"}).progress(20, "epochs") as progress:
+            for _ in range(20):
+                clock[0] += 1
+                progress.update(note="loss 1")
+
+    monkeypatch.chdir(tmp_path)
+    steps()
+    assert not list(tmp_path.rglob("*.log"))
+    monkeypatch.chdir(task)
+    steps()
+    lines = (tmp_path / "work/progress.log").read_text().splitlines()
+    assert [line[21:] for line in lines] == [
+        "train_cae a: epochs started",
+        "train_cae a: epochs 25 %, 5/20, 15 s left loss 1",
+        "train_cae a: epochs 50 %, 10/20, 10 s left loss 1",
+        "train_cae a: epochs 75 %, 15/20, 5 s left loss 1",
+        "train_cae a: epochs 100 %, 20/20, 0 s left loss 1",
+    ]
+    (tmp_path / "work/progress.log").unlink()
+    (tmp_path / "work/progress.log").mkdir()  # cannot be written
+    steps()
+
+
 def test_hash_of_files_and_folders(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").write_bytes(b"one")
