@@ -97,14 +97,6 @@ workflow LLOKI {
     records = by_name(done.inject(channel.empty()) { all, one -> all.mix(one.json) })
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }.map { path -> path.text }
     parameters = channel.of(parameters_json()).collectFile(name: 'parameters.json')
-    REPORT(
-        records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
-        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, ALIGNMENT.out.landmarks, alignment_scores, FINDINGS.out.metagenes,
-        FINDINGS.out.tables, FINDINGS.out.niches,
-        versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
-        file("${projectDir}/assets/multiqc_config.yml"), settings('report', ['--label-key': labels.take(1)]),
-    )
-
     // What came out, and where it is.
     results = INPUTS.out.results.mix(
         LLOKI_FP.out.results, ALIGNMENT.out.results, FINDINGS.out.results, COMPARE.out.results,
@@ -112,9 +104,17 @@ workflow LLOKI {
             train_cae: TRAIN_CAE.out, infer_cae: INFER_CAE.out.json, gather_model: GATHER_MODEL.out,
             former_slice: [FORMER_SLICE.out.json, FORMER_SLICE.out.slice],
             integrate: [INTEGRATE.out.table, INTEGRATE.out.json], benchmark: BENCHMARK.out, benchmark_alignment: others,
-            viewer_files: viewer, report: REPORT.out,
+            viewer_files: viewer,
         ),
     )
+    REPORT(
+        records, joined, BENCHMARK.out.metrics, BENCHMARK.out.coherence, BENCHMARK.out.embeddings,
+        TRAIN_CAE.out.history, ALIGNMENT.out.transforms, alignment_scores, FINDINGS.out.metagenes,
+        FINDINGS.out.tables, FINDINGS.out.niches,
+        versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
+        index_of(results, given().save_intermediates), settings('report', ['--label-key': labels.take(1)]),
+    )
+    results = results.mix(published(report: REPORT.out))
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()
     main_results = joined.mix(INTEGRATE.out.table, BENCHMARK.out.metrics, ALIGNMENT.out.transforms, REPORT.out.html)
     RUN_RECORD(

@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
 """Make the report: what every stage recorded, scores and pictures, on one page."""
 
+import datetime
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,11 +11,10 @@ import click
 from lloki.support.cli import Run, command
 from lloki.support.errors import InputError
 
-CONFIG = Path(__file__).resolve().parent.parent / "assets" / "multiqc_config.yml"
-
 NUMBER = (int, float)
 NUMERIC = ("value", "pearson")  # columns that are drawn
-DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
+TITLE = "LLOKI report"
+DRAWN = ("spatial", "spatial_aligned", "X_lloki", "X_metagenes")  # of obsm, beside UMAPs
 
 
 @command("report")
@@ -29,7 +25,6 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--embeddings", help="All methods with their UMAPs: benchmark/embeddings.h5ad.")
 @click.option("--history", help="Losses of the autoencoder: cae/history.csv, or cae.")
 @click.option("--transforms", help="Motions of the slices: aligned/transforms.csv.")
-@click.option("--landmarks", help="Landmarks of the slices: aligned/landmarks.csv.")
 @click.option("--alignment-scores", help="Ways to align compared: alignment_scores.csv.")
 @click.option("--metagenes", help="Tables of the metagenes: the folder metagenes.")
 @click.option("--annotation", help="Tables of labels, clusters and domains: a folder.")
@@ -37,8 +32,8 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki")  # of obsm, beside UMAPs
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
-@click.option("--title", default="LLOKI report", help="Heading of the page.")
-@click.option("--config", default=str(CONFIG), show_default="the pipeline's", help="For MultiQC.")
+@click.option("--index", help="Addresses of all published files: index.json.")
+@click.option("--title", default=TITLE, help="Heading of the page.")
 @click.option("--output", required=True, help="The page; figures/ is written beside it.")
 def main(
     run: Run,
@@ -49,7 +44,6 @@ def main(
     embeddings,
     history,
     transforms,
-    landmarks,
     alignment_scores,
     metagenes,
     niches,
@@ -57,16 +51,14 @@ def main(
     versions,
     params,
     label_key,
+    index,
     title,
-    config,
     output,
 ) -> None:
     """Gather what the stages recorded in one page that needs no network, with figures beside it."""
-    if not Path(config).is_file():
-        raise InputError(config, "no such file", "give MultiQC's configuration with --config")
     records = [_record(path) for path in input]
     from lloki.report import annotation as labels
-    from lloki.report import clusters, domains, figures, programs, report
+    from lloki.report import clusters, colourings, domains, figures, multiqc, page, programs, report
     from lloki.report.material import Material
     from lloki.slices import parts
 
@@ -79,54 +71,43 @@ def main(
         records=records, data=data, label_key=label_key,
         metrics=_table(metrics, "embedding", "metric", "value"), history=_losses(history),
         transforms=_table(transforms, "sample", "reference", "method"),
-        landmarks=_table(landmarks, "sample", "reference", "cell", "reference_cell", "inlier"),
         alignment_scores=_table(alignment_scores, "sample", "reference", "method", "pearson"),
         metagenes=_tables(metagenes, programs.TABLES, programs.NEEDED),
         annotation=_tables(annotation, found, ()) or {},
         **read_niches(niches),
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
-        versions=_mapping(versions), params=_mapping(params),
+        versions=_mapping(versions), params=_mapping(params), index=_index(index),
     )  # fmt: skip
-    sections = report.sections(material)
-    with tempfile.TemporaryDirectory() as folder:
-        for section in sections:
-            path = Path(folder) / f"{section.id}_mqc.json"
-            path.write_text(json.dumps(section.custom_content(), allow_nan=False))
-        order = [section.id for section in sections]
-        with run.output(output) as temporary:
-            _multiqc(Path(folder), temporary, config, title, order)
+    wanted = colourings.genes_wanted(material)
+    material = replace(material, expression=parts.read_some_genes(integrated, wanted))
+    parts_of_page = report.sections(material)
+    html = page.render(
+        title, datetime.date.today().isoformat(), report.sentence(material),
+        report.tiles(material), parts_of_page, report.citations(material), material,
+    )  # fmt: skip
+    with run.output(output) as temporary:
+        temporary.write_text(html, "utf-8")
+    with run.output(Path(output).with_name("lloki_mqc.json")) as temporary:
+        found = page.verdict(material)
+        temporary.write_text(multiqc.content(material, _name(material, title), found), "utf-8")
     with run.output(Path(output).with_name("figures")) as folder:
         folder.mkdir()
         for name, drawn in report.pictures(material).items():
             for suffix, content in figures.files(drawn).items():
                 (folder / f"{name}{suffix}").write_bytes(content)
     run.report(
-        samples=list(material.samples), sections=order, records=len(records),
-        multiqc=metadata.version("multiqc"), size_mb=round(Path(output).stat().st_size / 1e6, 2),
+        samples=list(material.samples), sections=[section.id for section in parts_of_page],
+        verdict=found.level, slices={one.sample: one.level for one in found.slices},
+        records=len(records), size_mb=round(Path(output).stat().st_size / 1e6, 2),
     )  # fmt: skip
 
 
-def _multiqc(folder: Path, output: Path, config: str, title: str, order: list[str]) -> None:
-    """Run MultiQC on the custom content in `folder`; it reads no other place and asks no server."""
-    output = output.resolve()
-    given = json.dumps({"custom_content": {"order": order}})
-    arguments = [
-        sys.executable, "-m", "multiqc", str(folder), "--config", str(Path(config).resolve()),
-        "--cl-config", given, "--title", title,
-        "--filename", output.name, "--outdir", str(output.parent),
-        "--no-version-check", "--no-data-dir", "--quiet", "--module", "custom_content",
-    ]  # fmt: skip
-    # nothing of the user's own MultiQC settings: the page is the same for everyone
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("MULTIQC_")}
-    settings["HOME"] = str(folder)
-    done = subprocess.run(
-        arguments, cwd=folder, env=settings, capture_output=True, text=True, check=False
-    )
-    if done.returncode or not output.is_file():
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        said = next((line for line in lines if "rror" in line), "it says nothing")
-        raise InputError("MultiQC", f"it made no report ({said})", "check its configuration")
+def _name(material, title: str) -> str:
+    """What the run goes by among others: its title if it has one, else its folder."""
+    given = material.params.get("parameters", material.params)
+    folder = str(given.get("outdir") or "").rstrip("/").split("/")[-1]
+    return folder if title == TITLE and folder else title
 
 
 def _record(path: str) -> dict:
@@ -158,6 +139,22 @@ def _mapping(path: str | None) -> dict:
     if not isinstance(found, dict):
         raise InputError(path, "it holds no names and values", "give the file that a stage wrote")
     return found
+
+
+def _index(path: str | None) -> list[dict]:
+    """The rows of index.json: slice, stage and address of a file each."""
+    if path is None:
+        return []
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "check the path")
+    try:
+        rows = json.loads(Path(path).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"not readable ({type(error).__name__})", "make it again") from None
+    whole = isinstance(rows, list) and all(isinstance(r, dict) and "file" in r for r in rows)
+    if not whole:
+        raise InputError(path, "it is no index of files", "give the index.json of a run")
+    return rows
 
 
 def _table(path: str | None, *columns: str):

@@ -47,7 +47,7 @@ def place(String stage, slice, String name) {
     if (name == 'main.nf') {
         return "pipeline_info/${name}"
     }
-    if (name.endsWith('.json') && !(name in ['run.json', 'ro-crate-metadata.json'])) {
+    if (name.endsWith('.json') && !(name in ['run.json', 'ro-crate-metadata.json', 'lloki_mqc.json'])) {
         return "pipeline_info/stages/${name}"
     }
     if (name.endsWith('.png') || name.endsWith('.pdf')) {

@@ -72,7 +72,7 @@ class Page:
                 return answer["result"]
             self._note(answer)
 
-    def open(self, path: Path, wait: float = 1.5):
+    def open(self, path: Path, wait: float = 0.5):
         """Load a local page, and wait for what its scripts do once it is there."""
         self.call("Page.navigate", url=path.resolve().as_uri())
         end = time.monotonic() + 60
@@ -88,6 +88,22 @@ class Page:
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"])
         return answer["result"].get("value")
+
+    def wait(self, condition, seconds: float = 60):
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(f"!!({condition})"):
+            assert time.monotonic() < end, f"it never came true: {condition}; {self.errors}"
+            time.sleep(0.1)
+
+    def drag(self, start, end):
+        """Press the mouse at a place of the screen, move it to another, let it go."""
+        middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
+        steps = (("mousePressed", start), ("mouseMoved", middle), ("mouseMoved", end),
+                 ("mouseReleased", end))  # fmt: skip
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=start[0], y=start[1])
+        for kind, (x, y) in steps:
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path: Path):
         """A PNG of the page, from its top to its end: the screen is as high as the page for it."""

@@ -13,19 +13,19 @@ process REPORT {
     path embeddings
     path history
     path transforms
-    path landmarks
     path alignment_scores
     path metagenes
     path annotation, stageAs: 'annotation/*'
     path niches
     path versions, name: 'software_versions.yml'
     path parameters, name: 'parameters.json'
-    path multiqc_config
+    path index, name: 'files.json'
     val settings
 
     output:
     path 'report.html', emit: html
     path 'figures/*', emit: figures, optional: true
+    path 'lloki_mqc.json', emit: multiqc
     path 'report.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -34,19 +34,19 @@ process REPORT {
     ${prologue(task.cpus, settings)}
     report.py ${repeated('--input', records)} \\
         --integrated ${integrated} --metrics ${metrics} --history ${history} --transforms ${transforms} \\
-        --landmarks ${landmarks} ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
+        ${alignment_scores ? "--alignment-scores ${alignment_scores}" : ''} \\
         ${metagenes ? "--metagenes ${metagenes}" : ''} ${annotation ? '--annotation annotation' : ''} \\
         ${niches ? "--niches ${niches}" : ''} \\
         --coherence ${coherence} --embeddings ${embeddings} \\
-        --versions ${versions} --params ${parameters} --config ${multiqc_config} \\
+        --versions ${versions} --params ${parameters} --index ${index} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}
-    versions.py "${task.process}" report.json multiqc > versions.yml
+    versions.py "${task.process}" report.json jinja2 plotly > versions.yml
     """
 
     stub:
     """
     : ${settings.options} ${task.ext.args ?: ''}
-    touch report.html report.json
+    touch report.html report.json lloki_mqc.json
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """
 }

@@ -50,8 +50,14 @@ def folder(tmp_path_factory):
         "sample,reference,method,r00,r01,r10,r11,tx,ty,scale,rmsd\n"
         "starmap,xenium,robust,1,0,0,1,1,1,1,9.5\nxenium,xenium,identity,1,0,0,1,0,0,1,\n"
     )
+    listed = [{"slice": "starmap", "stage": "prepare_slice",
+               "file": "/o/mine/slices/starmap/starmap.slice.json"},
+              {"slice": None, "stage": "integrate", "file": "/o/mine/integrated.h5ad"}]  # fmt: skip
+    (folder / "files.json").write_text(json.dumps(listed))
     (folder / "versions.yml").write_text('"LLOKI:ALIGN":\n    python: "3.10"\n')
-    (folder / "run.json").write_text('{"parameters": {"neighbors": 40}, "pipeline": {"name": "x"}}')
+    (folder / "run.json").write_text(
+        '{"parameters": {"neighbors": 40, "outdir": "/o/mine"}, "pipeline": {"name": "x"}}'
+    )
     return folder
 
 
@@ -79,7 +85,7 @@ def test_a_page_with_everything(folder, tmp_path):
     """Run as a user does: in the folder of the output, which is named without a path."""
     tables = {
         "--metrics": "metrics.csv", "--history": "history.csv", "--transforms": "transforms.csv",
-        "--versions": "versions.yml", "--params": "run.json",
+        "--versions": "versions.yml", "--params": "run.json", "--index": "files.json",
     }  # fmt: skip
     options = [x for option, name in tables.items() for x in (option, folder / name)]
     given = arguments(folder, "report.html", *options, "--label-key", "cell_type_coarse")
@@ -95,24 +101,29 @@ def test_a_page_with_everything(folder, tmp_path):
     )
     assert "<script>alert(1)" not in page
     assert "alert(1)" in unescape(page)
-    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+    headings = [text.strip() for text in re.findall(r"<h2>(?:<i[^>]*></i>)?([^<]+)</h2>", page)]
     assert headings == [
-        "Summary", "Warnings (2)", "Slices", "Scores", "UMAP", "Slices in space",
-        "Labels carried over", "Clusters", "Tissue domains", "Metagenes", "Niche programs",
-        "Alignment", "Sparsity", "Training", "Time and memory", "Parameters", "Versions",
-        "How to cite",
+        "Usable; look at input first", "UMAP and map", "What next", "Alignment",
+        "Scores against other methods", "Quality of the cells", "Run details",
+        "Not in this report", "How to cite",
     ]  # fmt: skip
-    # labels, clusters, domains, metagenes, niche programs, sparsity
-    assert page.count("Not in this report") == 6
-    for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory"):
+    absent = page[page.index('<section id="absent">') :]
+    for name in ("Labels carried over", "Clusters", "Tissue domains", "Metagenes",
+                 "Niche programs", "Propagation"):  # fmt: skip
+        assert f"<b>{name}" in absent, name
+    for text in ("0.41 → 0.57", "no pretrained weights", "3.10", "neighbors", "Excitatory",
+                 'href="slices/starmap/starmap.slice.json"'):  # fmt: skip
         assert text in page, text
-    assert page.count("data:image/png;base64,") == 6 + 2 + 2
     assert len(page) < 15e6
     made = {path.name for path in (tmp_path / "figures").iterdir()}
-    names = "umap slices_labels alignment alignment_starmap_xenium training scores".split()
+    names = "umap slices_labels alignment training scores".split()
     assert made == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["figures", "report.html", "report.json"]
-    assert json.loads((tmp_path / "report.json").read_text())["samples"] == ["starmap", "xenium"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "figures", "lloki_mqc.json", "report.html", "report.json",
+    ]  # fmt: skip
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["samples"] == ["starmap", "xenium"] and told["verdict"] == "doubt"
+    assert json.loads((tmp_path / "lloki_mqc.json").read_text())["data"]["mine"]["slices"] == 2
 
 
 @pytest.mark.slow
@@ -128,10 +139,11 @@ def test_a_page_with_the_least(folder, tmp_path):
     done = run(tmp_path / "in", tmp_path / "out/report.html")
     assert done.exit_code == 0, done.output
     page = (tmp_path / "out/report.html").read_text()
-    # UMAPs, scores, labels, clusters, domains, metagenes, niche programs, alignment, sparsity,
-    # losses, options, versions
-    assert page.count("Not in this report") == 12
-    assert "cluster 1" in page
+    assert page.count("Not in this report:") == 2  # UMAPs, scores
+    absent = page[page.index('<section id="absent">') :]
+    assert absent.count("<li><b>") == 7
+    assert "cluster 1" in page and "The run was asked for no UMAP" in page
+    assert "Nothing stands in the way" in page
     assert {p.name for p in (tmp_path / "out/figures").iterdir()} == {
         "slices_clusters.png", "slices_clusters.pdf",
     }  # fmt: skip
@@ -156,7 +168,8 @@ def test_what_users_get_wrong(folder, tmp_path):
     wrong("--transforms", bad, text="sample\nx\n", words=("bad", "'reference'"))
     wrong("--versions", bad, text="- a\n- b\n", words=("bad", "names and values"))
     wrong("--versions", bad, text="a: [", words=("bad", "not readable"))
-    wrong("--config", "no.yml", words=("no.yml", "no such file"))
+    wrong("--index", "no.json", words=("no.json", "no such file"))
+    wrong("--index", bad, text='{"file": 1}', words=("bad", "no index of files"))
     wrong("--input", "no.json", words=("no.json", "no such file"))
     broken = tmp_path / "broken.json"
     broken.write_text("{")

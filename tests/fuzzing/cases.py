@@ -161,10 +161,8 @@ def _shorten(scripts: set[str]) -> None:
     """Load what every case needs once, and leave out what takes long and reads no file."""
     for script in scripts:
         importlib.import_module(script)
-    if not scripts & {"integrate", "report"}:
+    if "integrate" not in scripts:
         return
-    import report
     from lloki.integration import joined
 
     joined.umap = lambda embedding, seed: np.asarray(embedding, np.float32)[:, :2]
-    report._multiqc = lambda folder, output, *rest: output.write_text("page")

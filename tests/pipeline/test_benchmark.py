@@ -31,7 +31,7 @@ def test_a_method_that_cannot_run_is_in_the_result_and_stops_nothing(demo):
     assert embeddings == {"X_pca_shared", "X_lloki_fp", "X_lloki", "X_mosaic", "X_mnn_fp",
                           "X_imputed"}  # fmt: skip
     page = (results / "report.html").read_text()
-    assert "not run: harmonypy" in page and "Mosaic without FP" in page
+    assert "Harmony was not run: harmonypy" in page and "Mosaic without FP" in page
 
 
 def test_the_methods_that_the_schema_names_are_those_of_the_table():

@@ -59,8 +59,8 @@ GIVEN = {
     "benchmark": "label_key embedding external not_run expected",
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
-    "report": "integrated metrics coherence embeddings history transforms landmarks "
-    "alignment_scores metagenes annotation niches versions params label_key config",
+    "report": "integrated metrics coherence embeddings history transforms "
+    "alignment_scores metagenes annotation niches versions params index label_key",
 }
 
 

@@ -88,6 +88,7 @@ class Labelling:
         self._near: dict[str, np.ndarray] = {}
         self._views: dict[str, np.ndarray] = {}
         self._of_reference: dict[str, Votes] = {}
+        self._curves: dict[str, transfer_calibration.Calibration] = {}
         self._groups: dict[tuple[str, ...], list[tuple[Held, Said]]] = {}
 
     @cached_property
@@ -149,11 +150,22 @@ class Labelling:
             return None
         technology = str(self.cells.technology[self.cells.rows[sample][0]])
         held = [pair for pair in self.held_out(technology) if (pair[0].codes >= 0).any()]
-        return self.judged(sample, said, held)
+        if technology not in self._curves:
+            self._curves[technology] = transfer_calibration.choose([one for one, _ in held])
+        return self.judged(sample, said, held, self._curves[technology])
 
-    def judged(self, sample: str, said: Said, held: Sequence[tuple[Held, Said]]) -> Found:
-        """What was said of a sample, calibrated and tested against held-out cells."""
-        curves = transfer_calibration.choose([one for one, _ in held])
+    def judged(
+        self,
+        sample: str,
+        said: Said,
+        held: Sequence[tuple[Held, Said]],
+        curves: transfer_calibration.Calibration | None = None,
+    ) -> Found:
+        """What was said of a sample, calibrated and tested against held-out cells.
+
+        curves: those of the held-out cells, where they are known already.
+        """
+        curves = curves or transfer_calibration.choose([one for one, _ in held])
         probability = curves.apply(said.probability)
         label = said.probability.argmax(axis=1)
         foreign, against = said.foreign, [_foreign(*pair) for pair in held]

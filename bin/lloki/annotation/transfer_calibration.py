@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 
 BINS = 15
 LEAST = 50  # cells, of a label and of all others, below which its curve is not fitted
+CELLS = 10_000  # of a slice, by which curves are fitted and chosen
 FLOOR = 1e-3  # of a probability in a log loss
 
 
@@ -26,8 +27,10 @@ class Held:
     codes: np.ndarray
 
     def known(self) -> Held:
-        """Those with a label."""
-        there = self.codes >= 0
+        """Those with a label, CELLS drawn from them at most."""
+        there = np.flatnonzero(self.codes >= 0)
+        if len(there) > CELLS:
+            there = np.sort(np.random.default_rng(0).choice(there, CELLS, replace=False))
         return Held(self.group, self.probability[there], self.codes[there])
 
 

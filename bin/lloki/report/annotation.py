@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lloki.report import figure_annotation, figures, markup
-from lloki.report.markup import Raw, Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_annotation, figures
+from lloki.report.blocks import Note, Section, Table, absent, picture
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder annotation/, and columns that they need
     "held_out": ("sample", "hidden", "cells"),
@@ -19,31 +19,42 @@ NEEDED = ()
 LABEL, PROBABILITY, SOURCE = "lloki_label", "lloki_label_probability", "lloki_label_source"
 MAPPED = 12  # slices with maps
 PAIRS = 6  # of vocabularies that are drawn
+CAPTIONS = {
+    "labels_probability": "How probable carried-over labels are; grey cells were labelled already",
+    "labels_reliability": "Are probabilities right? On the line they are; below it, too high",
+    "labels_map": "Labels in each slice",
+}
+WORDS = {"given": "labelled already", "slices": "from other slices"}
+TITLES = {"accuracy": "right", "macro_f1": "macro F1", "unknown_found": "unknown ones found"}
 FIGURES = ("accuracy", "macro_f1", "calibration_error", "unknown", "unknown_found")
 
 
 def labels(material: Material) -> Section:
     """Labels carried over: counts, figures where labels were hidden, pictures."""
-    description = (
-        "The label that most of the nearest labelled cells have, of references and of labelled "
-        "slices; cells with a label of their own keep it. Unknown: farther from the labelled cells "
-        "than nearly all held-out cells of known types. Figures are of slices whose labels were "
-        "hidden, with their technology: macro F1 weighs types alike; calibration error is how far "
-        "probabilities are from the shares of right labels."
+    lead = (
+        "Each cell gets the label that most of its nearest labelled cells have, of references and "
+        "of labelled slices; a cell with a label of its own keeps it. Cells farther from the "
+        "labelled ones than nearly all cells of known types are unknown."
     )
+    title = "Labels carried over"
     if LABEL not in material.data.obs:
-        content = absent("labels", "Give a column of labels: --cell_type_key, --reference_labels.")
-        return Section("labels", "Labels carried over", description, content)
-    content = _sources(material) + _quality(material.annotation.get("held_out"))
-    content += markup.grid([
-        markup.picture(figures.png(one, 130), "", name.replace("_", " "),
-                       wide=name.startswith(("labels_map", "labels_words")))
+        remedy = "Give a column of labels: --cell_type_key, --reference_labels."
+        return Section("labels", title, lead, [absent("labels", remedy)])
+    drawn = {
+        name: picture(one, name, CAPTIONS.get(name, name), CAPTIONS.get(name, ""))
         for name, one in pictures(material).items()
-    ], 2)  # fmt: skip
-    return Section("labels", "Labels carried over", description, content)
+    }
+    folded = {"How right the labels are": _quality(material.annotation.get("held_out"))}
+    sure = [drawn[n] for n in ("labels_probability", "labels_reliability") if n in drawn]
+    folded["How right the labels are"] += sure
+    words = [one for name, one in drawn.items() if name.startswith("labels_words")]
+    if words:
+        folded["Which label lies on which, between vocabularies"] = words
+    folded["Maps of all slices"] = [drawn["labels_map"]]
+    return Section("labels", title, lead, [_sources(material)], folded)
 
 
-def _sources(material: Material) -> Raw:
+def _sources(material: Material) -> Table:
     """Of each slice: cells by the source of their label, unknown ones, the commonest labels."""
     obs = material.data.obs
     kinds = [str(kind) for kind in obs[SOURCE].cat.categories]
@@ -54,25 +65,32 @@ def _sources(material: Material) -> Raw:
         unknown = (own[LABEL].astype(str) == "unknown").mean()
         counts = [int((own[SOURCE].astype(str) == kind).sum()) for kind in kinds]
         rows.append((sample, len(own), *counts, f"{unknown:.1%}", ", ".join(common)))
-    return markup.table(("slice", "cells", *kinds, "unknown", "commonest labels"), rows)
+    head = ("slice", "cells", *(WORDS.get(kind, f"from {kind}") for kind in kinds), "unknown",
+            "commonest labels")  # fmt: skip
+    return Table("labels", head, rows)
 
 
-def _quality(table: pd.DataFrame | None) -> str:
+def _quality(table: pd.DataFrame | None) -> list:
     """Figures of slices whose labels were hidden."""
     if table is None or table.empty:
         said = "No slice has labels that could be hidden: how right these are is not known."
-        return markup.paragraph(said, "note")
+        return [Note(said, "doubt")]
     kept = [name for name in FIGURES if name in table]
     rows = [
         (row["sample"], row["hidden"], int(row["cells"]),
-         *(None if pd.isna(row[name]) else f"{row[name]:.3f}" for name in kept))
+         *(None if pd.isna(row[name]) else round(row[name], 3) for name in kept))
         for row in table.to_dict("records")
     ]  # fmt: skip
-    return markup.table(
-        ("slice", "hidden with it", "cells", *(n.replace("_", " ") for n in kept)), rows
+    said = (
+        "The labels of a slice, and of others of its technology, were hidden and found again: the "
+        "share that was right, the same with rare types weighed as much as common ones (macro F1), "
+        "and how far probabilities are from the shares of right labels (calibration error)."
     )
+    head = ("slice", "hidden with it", "cells", *(TITLES.get(n, n.replace("_", " ")) for n in kept))
+    return [Note(said), Table("held_out", head, rows)]
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the labels, by file name."""
     found = material.annotation

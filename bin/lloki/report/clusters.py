@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lloki.report import figure_clusters, figures, markup
-from lloki.report.markup import Section, absent
-from lloki.report.material import CLUSTER, Material
+from lloki.report import figure_clusters
+from lloki.report.blocks import Section, Table, absent, picture
+from lloki.report.material import CLUSTER, Material, once
 
 TABLES = {  # of the folder clusters/, and columns that they need
     "clusters": ("cluster", "name", "name_share", "cells", "technology", "technology_share",
@@ -19,62 +17,57 @@ TABLES = {  # of the folder clusters/, and columns that they need
     "markers_by_panel": ("cluster", "gene", "panel", "share", "auc"),
 }  # fmt: skip
 SURE = 0.05  # FDR of a marker, below
+CAPTIONS = {
+    "clusters_markers": "Markers in each panel: size is the share of cells that express the gene, "
+    "grey a gene that the panel lacks",
+    "clusters_shares": "Clusters in each technology",
+}
 LISTED, DOTS, PANELS = 6, 60, 6  # genes of a row, columns of dots, blocks of them
 
 
 def clusters(material: Material) -> Section:
-    """Clusters: a table, UMAP, maps, shares of the technologies, markers."""
-    description = (
-        "Leiden clusters of the LLOKI embedding. Each gene is tested in every slice that measured "
-        "it (Wilcoxon, ties corrected), the slices' z together by Stouffer; genes are those with "
-        "the highest AUC at an FDR below .05, of however few panels. A cluster of one technology "
-        "alone is flagged: as biology where its cells lie together in the tissue, as batch where "
-        "they are strewn among others."
+    """Clusters: a table, shares of the technologies, markers."""
+    lead = (
+        "Groups of like cells over all slices (Leiden, on the LLOKI embedding), and the genes that "
+        "mark them, each tested in every slice that measured it. A cluster of one technology alone "
+        "is flagged: as biology where its cells lie together in the tissue, as batch where they "
+        "are strewn among others. UMAP and map above colour cells by cluster."
     )
     found = material.annotation
     if not found.keys() >= TABLES.keys():
-        content = absent("clusters", "They are found with --cluster.")
-        return Section("clusters", "Clusters", description, content)
-    content = _table(found["clusters"], found["markers"])
+        return Section("clusters", "Clusters and their genes", lead,
+                       [absent("clusters", "They are found with --cluster.")])  # fmt: skip
     drawn = pictures(material)
-    if CLUSTER in material.data.obs:
-        by = material.clusters
-        shown = [
-            markup.picture(figures.png(figures.umap_single(places, by), 130), name, f"UMAP: {name}")
-            for name, places in list(material.umaps.items())[:1]
-        ]
-        for sample, cells in material.samples.items():
-            one = figures.spatial_single(material.data.obsm["spatial"][cells], by.of(cells))
-            shown.append(markup.picture(figures.png(one, 130), sample, f"Clusters in {sample}"))
-        content += markup.legend("by cluster", by.entries()) + markup.grid(shown)
-    content += "".join(
-        markup.picture(figures.png(one, 130), "", name.replace("_", " "), wide=True)
-        for name, one in drawn.items()
-    )
-    return Section("clusters", "Clusters", description, content)
+    blocks = [_table(found["clusters"], found["markers"])]
+    blocks += [
+        picture(drawn[name], name, alt, alt, 130) for name, alt in CAPTIONS.items() if name in drawn
+    ]
+    return Section("clusters", "Clusters and their genes", lead, blocks)
 
 
-def _table(table: pd.DataFrame, markers: pd.DataFrame) -> str:
+def _table(table: pd.DataFrame, markers: pd.DataFrame) -> Table:
     sure = markers[(markers["fdr"] < SURE) & (markers["auc"] > 0.5)]
     best = sure.groupby("cluster")["gene"].apply(lambda genes: ", ".join(genes.head(LISTED)))
-
-    def row(one: Mapping) -> tuple:
-        place = None if one["together"] is None else f"{one['together']:.2f}"
-        elsewhere = None if one["elsewhere"] is None else f"{one['elsewhere']:.3f}"
-        share = None if one["name"] is None else f"{one['name_share']:.2f}"
-        return (
-            one["cluster"], one["name"], share, one["cells"],
-            f"{one['technology']} {one['technology_share']:.0%}", place, elsewhere, one["flag"],
-            best.get(one["cluster"]),
-        )  # fmt: skip
-
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    head = ("cluster", "name", "of its labels", "cells", "most of", "together in space",
-            "label elsewhere", "flag",
-            "genes")  # fmt: skip
-    return markup.table(head, [row(one) for one in rows])
+    rows = [
+        (
+            one["cluster"], one["name"], _rounded(one["name_share"], 2), one["cells"],
+            f"{one['technology']} {one['technology_share']:.0%}", _rounded(one["together"], 2),
+            _rounded(one["elsewhere"], 3), one["flag"], best.get(one["cluster"]),
+        )
+        for one in table.astype(object).where(table.notna(), None).to_dict("records")
+    ]  # fmt: skip
+    head = ("cluster", "name", "share of its labels", "cells", "most of", "together in space",
+            "label elsewhere", "flag", "genes")  # fmt: skip
+    if not table["flag"].notna().any():
+        head, rows = [h for h in head if h != "flag"], [(*row[:7], row[8]) for row in rows]
+    return Table("clusters", head, rows)
 
 
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """The pictures of the clusters that no other section has, by file name."""
     found = material.annotation

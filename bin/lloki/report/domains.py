@@ -5,39 +5,44 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lloki.report import figure_clusters, figures, markup
-from lloki.report.markup import Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_clusters, figures
+from lloki.report.blocks import Section, Table, absent, picture
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder annotation/, and columns that they need
     "domains": ("domain", "sample", "technology", "cells", "share"),
     "domain_numbers": ("domains", "stability", "chosen"),
     "label_neighbours": ("sample", "label", "neighbour", "z", "log2"),
 }
+CAPTIONS = {
+    "domains_map": "Domains in each slice", "domains_regions": "Regions carried over",
+    "domains_shares": "Domains in each technology",
+    "domains_label_neighbours": "Labels that are neighbours more (red) or less (blue) often than "
+    "if labels changed places within a slice",
+}  # fmt: skip
 DOMAIN, REGION = "lloki_domain", "lloki_region"  # of obs
 
 
 def domains(material: Material) -> Section:
     """Domains: maps of all slices, shares, labels; neighbours of labels."""
-    description = (
-        "Groups of cells with alike surroundings: the embedding averaged over a cell's 20 and 50 "
-        "nearest cells, clustered over all slices, so that a domain is the same in every "
-        "technology. Below, labels that are neighbours more (red) or less (blue) often than if "
-        "labels changed places within a slice."
+    lead = (
+        "Groups of cells with alike surroundings, the same in every technology: the embedding "
+        "averaged over a cell's 20 and 50 nearest cells, clustered over all slices."
     )
-    found = material.annotation
-    if "domains" not in found:
-        content = absent("domains", "They are found with --domains.")
-        return Section("domains", "Tissue domains", description, content)
-    content = _table(found["domains"])
-    content += "".join(
-        markup.picture(figures.png(one, 130), "", name.replace("_", " "), wide=True)
+    title = "Tissue domains"
+    if "domains" not in material.annotation:
+        return Section("domains", title, lead,
+                       [absent("domains", "They are found with --domains.")])  # fmt: skip
+    drawn = {
+        name: picture(one, name, CAPTIONS.get(name, name), CAPTIONS.get(name, ""))
         for name, one in pictures(material).items()
-    )
-    return Section("domains", "Tissue domains", description, content)
+    }
+    maps = [drawn.pop(name) for name in ("domains_map", "domains_regions") if name in drawn]
+    blocks = [*maps, _table(material.annotation["domains"])]
+    return Section("domains", title, lead, blocks, {"Shares, and neighbours": list(drawn.values())})
 
 
-def _table(table: pd.DataFrame) -> str:
+def _table(table: pd.DataFrame) -> Table:
     """A row a domain: cells, share of each slice, labels."""
     samples = list(dict.fromkeys(table["sample"].astype(str)))
     rows = []
@@ -45,12 +50,13 @@ def _table(table: pd.DataFrame) -> str:
         shares = own.set_index(own["sample"].astype(str))["share"]
         labels = own["labels"].iloc[0] if "labels" in own else None
         rows.append((
-            domain, int(own["cells"].sum()), *(f"{shares.get(s, 0):.0%}" for s in samples),
-            None if pd.isna(labels) else labels,
+            domain, int(own["cells"].sum()), None if pd.isna(labels) else labels,
+            *(f"{shares.get(s, 0):.0%}" for s in samples),
         ))  # fmt: skip
-    return markup.table(("domain", "cells", *samples, "labels"), rows)
+    return Table("domains", ("domain", "cells", "labels", *samples), rows)
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """The pictures of the domains that no other section has, by file name."""
     found = material.annotation

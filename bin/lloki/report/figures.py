@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from lloki.report import raster
 from lloki.slices.labels import known_labels
@@ -35,6 +37,8 @@ STYLE = {
     "pdf.fonttype": 42,
 }  # fmt: skip
 PNG_COLOURS = 256
+PRINT_DPI = 200
+RENDERED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # of figures: bytes by format
 UMAP_COLUMNS = 5
 MAX_POINTS = 100_000  # more than these hide one another in a panel
 
@@ -175,25 +179,6 @@ def map_panel(axes: Axes, places: np.ndarray) -> None:
 
 
 @rc_context(STYLE)
-def umap_single(places: np.ndarray, by: Colouring) -> Figure:
-    """One UMAP (n × 2) without legend."""
-    drawn = Figure(figsize=(3.4, 3.4), layout="constrained")
-    axes = drawn.add_subplot()
-    points(axes, places, by)
-    axes.set_axis_off()
-    return drawn
-
-
-@rc_context(STYLE)
-def spatial_single(places: np.ndarray, by: Colouring) -> Figure:
-    """One slice without legend; as tall as its shape asks, within limits."""
-    width, height = np.ptp(places[:, :2], axis=0) + 1e-9
-    drawn = Figure(figsize=(3.4, float(np.clip(3.4 * height / width, 2, 5))), layout="constrained")
-    spatial_panel(drawn.add_subplot(), places, by)
-    return drawn
-
-
-@rc_context(STYLE)
 def umap_grid(places: Mapping[str, np.ndarray], bys: Sequence[Colouring]) -> Figure:
     """UMAPs: a column for each embedding (title: n × 2), a row for each colouring, legends.
 
@@ -275,25 +260,27 @@ def png(drawn: Figure, dpi: int = 110) -> bytes:
 
     The colours are chosen for coverage, not by how common they are: those of rare cells stay.
     """
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     small = io.BytesIO()
-    image = Image.open(buffer).convert("RGB")
+    image = Image.open(io.BytesIO(rendered(drawn, "png"))).convert("RGB")
+    image = image.resize([round(side * dpi / PRINT_DPI) for side in image.size], reducing_gap=3)
     fewer = image.quantize(PNG_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     fewer.save(small, "png", optimize=True)
     return small.getvalue()
 
 
-def files(drawn: Figure, dpi: int = 200) -> dict[str, bytes]:
+def files(drawn: Figure) -> dict[str, bytes]:
     """The figure for use elsewhere: suffix and content of a PNG and of a PDF with real text."""
-    encoded = {}
-    with rc_context(STYLE):
-        for kind in ("png", "pdf"):
-            buffer = io.BytesIO()
-            # no date within: the same figure gives the same file
-            metadata = {"CreationDate": None} if kind == "pdf" else None
-            drawn.savefig(buffer, format=kind, dpi=dpi, facecolor="white", metadata=metadata)
-            encoded[f".{kind}"] = buffer.getvalue()
-    return encoded
+    return {f".{kind}": rendered(drawn, kind) for kind in ("png", "pdf")}
+
+
+@rc_context(STYLE)
+def rendered(drawn: Figure, kind: str) -> bytes:
+    """The figure in a format, drawn once, however often it is asked for."""
+    known = RENDERED.setdefault(drawn, {})
+    if kind not in known:
+        buffer = io.BytesIO()
+        # no date within: the same figure gives the same file
+        metadata = {"CreationDate": None} if kind == "pdf" else None
+        drawn.savefig(buffer, format=kind, dpi=PRINT_DPI, facecolor="white", metadata=metadata)
+        known[kind] = buffer.getvalue()
+    return known[kind]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +14,8 @@ import pandas as pd
 from lloki.integration.joined import NAMES, umap_key
 from lloki.report import figures
 from lloki.scores import baselines
+from lloki.slices import parts
+from lloki.slices.genes import match_keys
 from lloki.support.clusters import assign
 
 EMBEDDERS = {
@@ -35,15 +38,17 @@ class Material:
     embeddings: ad.AnnData | None = None
     history: pd.DataFrame | None = None
     transforms: pd.DataFrame | None = None
-    landmarks: pd.DataFrame | None = None
     alignment_scores: pd.DataFrame | None = None
     metagenes: Mapping[str, pd.DataFrame] | None = None
     niches: Sequence | None = None  # of report.niches.Niche, in the order of the table
     niches_table: pd.DataFrame | None = None
     annotation: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    expression: parts.Expression | None = None  # of some genes
+    index: Sequence[Mapping] = ()  # published files: slice, stage, file
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None
+    made: dict = field(default_factory=dict, repr=False, compare=False)  # by `once`
 
     def of_stage(self, *stages: str) -> list[dict]:
         """The records of these stages."""
@@ -56,11 +61,47 @@ class Material:
                 return record[key]
         return None
 
+    def score(self, embedding: str, metric: str) -> float | None:
+        """A score of an embedding, or None."""
+        if self.metrics is None:
+            return None
+        table = self.metrics
+        found = table[(table["embedding"] == embedding) & (table["metric"] == metric)]["value"]
+        return float(found.iloc[0]) if found.notna().any() else None
+
+    def shared_genes(self, sample: str) -> dict[str, int]:
+        """Genes that a slice shares with each of the others, as far as the stages recorded them."""
+        genes = {
+            name: set(match_keys(found)) for name in self.samples
+            if (found := self.figure(name, "gene_names", "prepare_slice")) is not None
+        }  # fmt: skip
+        own = genes.pop(sample, None)
+        return {} if own is None else {name: len(own & other) for name, other in genes.items()}
+
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """Positions of the cells of each sample, in the order of the file."""
         column = self.data.obs["sample"].astype(str).to_numpy()
         return {name: np.flatnonzero(column == name) for name in dict.fromkeys(column)}
+
+    @cached_property
+    def slices_of_cells(self) -> np.ndarray:
+        """The slice of each cell."""
+        return self.data.obs["sample"].astype(str).to_numpy()
+
+    @cached_property
+    def frames(self) -> dict[str, list[str]]:
+        """Slices by the frame that their aligned coordinates are in."""
+        if self.transforms is None or "spatial_aligned" not in self.data.obsm:
+            return {}
+        table = self.transforms.astype({"sample": str, "reference": str, "method": str})
+        if "frame" in table:
+            frame = table["frame"].astype(str)
+        else:  # one that was not moved is its own
+            frame = table["reference"].where(table["method"] != "identity", table["sample"])
+        members = table[table["sample"].isin(self.samples)].groupby(frame, sort=False)
+        found = {str(name): {str(name), *own["sample"]} for name, own in members}
+        return {name: [s for s in self.samples if s in own] for name, own in found.items()}
 
     @cached_property
     def technology(self) -> figures.Colouring:
@@ -103,6 +144,11 @@ class Material:
         return figures.colouring("LLOKI cluster", [names[cluster] for cluster in found])
 
     @cached_property
+    def kinds(self) -> figures.Colouring:
+        """Cells by what they are: by label where there are labels, else by cluster."""
+        return self.labels or self.clusters
+
+    @cached_property
     def umaps(self) -> dict[str, np.ndarray]:
         """UMAPs of the embeddings that have one, by title: LLOKI's own, then the other methods."""
         others = [] if self.metrics is None else self.metrics["embedding"].unique()
@@ -122,3 +168,15 @@ class Material:
             name, "an embedder that the file does not name" if name == "unknown" else name
         )
         return f"{words} (checkpoint {checkpoint})" if checkpoint else words
+
+
+def once(make: Callable[[Material], dict]) -> Callable[[Material], dict]:
+    """Keep what a function makes of a material: pictures are for the page and for print."""
+
+    @functools.wraps(make)
+    def kept(material: Material) -> dict:
+        if make not in material.made:
+            material.made[make] = make(material)
+        return material.made[make]
+
+    return kept

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lloki.integration.joined import umap_key
-from lloki.report import figure_niches, figures, markup
-from lloki.report.markup import Raw, Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_niches
+from lloki.report.blocks import Lamp, Section, Table, absent, picture
+from lloki.report.material import Material, once
 from lloki.slices.labels import as_text
 
 TABLES = {  # of the folder of a pair, and columns that they need
@@ -35,6 +35,12 @@ PAIRS = (
     "folder",
 )
 FIGURES = ("focus", "neighbour", "r", "naive_r", "null", "naive_null", "slices", "label_key")
+CAPTIONS = {
+    "null": "What moved fields give (grey) and what was found (line); score by distance",
+    "genes": "Genes of the program in each slice",
+    "map": "Focus cells by their score, neighbours in grey",
+    "umap": "UMAP of the focus cells",
+}
 SHOWN = 3  # pairs with pictures
 
 
@@ -49,61 +55,56 @@ class Niche:
 
 def niches(material: Material) -> Section:
     """Niche programs: a table of all pairs, and pictures of the first ones."""
-    description = (
+    lead = (
         "Genes of one kind of cell that go with how much of another is around it. r: correlation "
-        "of the program's score with the share (or nearness) of neighbours, cross-fitted: clusters "
-        "and genes come from other parts of the tissue than the cells that are scored. p: the "
-        "whole procedure again on fields moved over the slices; q: corrected for the number of "
-        "pairs. Naive: the paper's way, all chosen and correlated in the same cells; by chance "
-        "alone it is above zero."
+        "of the program's score with the share (or nearness) of neighbours, where clusters and "
+        "genes come from other parts of the tissue than the cells that are scored. p: the same on "
+        "fields moved over the slices; q: corrected for the number of pairs. Naive r, where all is "
+        "chosen and correlated in the same cells, is above zero by chance alone."
     )
     title = "Niche programs"
     if material.niches is None:
-        content = absent("niche programs", "They are found with --niche FOCUS:NEIGHBOUR.")
-        return Section("niches", title, description, content)
-    content = _pairs(material.niches_table)
+        remedy = "They are found with --niche FOCUS:NEIGHBOUR."
+        return Section("niches", title, lead, [absent("niche programs", remedy)])
+    drawn, folded = pictures(material), {}
     for niche in material.niches[:SHOWN]:
-        drawn = _pictures(material, niche)
-        content += markup.paragraph(niche.record["verdict"], "lead") + _genes(niche.tables["genes"])
-        wide = ("null", "umap", "map")
-        content += markup.grid([
-            markup.picture(figures.png(one, 130), "", f"{niche.name} {kind}", wide=kind in wide)
-            for kind, one in drawn.items()
-        ], 2)  # fmt: skip
-    return Section("niches", title, description, content)
+        verdict = str(niche.record["verdict"])
+        named = f"{niche.record['focus']} near {niche.record['neighbour']}"
+        folded[f"{named}: {verdict}"] = [
+            *(picture(drawn[name], name, f"{named}: {CAPTIONS[kind]}", CAPTIONS[kind])
+              for kind in CAPTIONS if (name := f"niche_{niche.name}_{kind}") in drawn),
+            _genes(niche),
+        ]  # fmt: skip
+    return Section("niches", title, lead, [_pairs(material.niches_table)], folded)
 
 
-def _pairs(table: pd.DataFrame) -> Raw:
-    rows = []
-    for row in table.to_dict("records"):
-        shade = "#009e73" if row["found"] else figures.GREY
-        word = "found" if row["found"] else "not above chance"
-        lamp = Raw(f'<span class="lk-key"><i style="background:{shade}"></i>{word}</span>')
-        rows.append((
-            f"{row['focus']} near {row['neighbour']}", lamp, f"{row['r']:.2f}", f"{row['p']:.2g}",
-            f"{row['q']:.2g}", f"{row['naive_r']:.2f}", row["cells"], row["slices"],
-        ))  # fmt: skip
-    head = ("pair", "program", "r", "p", "q", "naive r", "cells", "slices")
-    shown = markup.table(head, rows[:12])
-    rest = markup.table(head, rows[12:])
-    return shown + (markup.folded(f"{len(rows) - 12} more pairs", rest) if rows[12:] else "")
-
-
-def _genes(genes: pd.DataFrame) -> str:
-    """The first genes each way, with how many slices measured them."""
-    lines = []
-    for way in ("up", "down"):
-        own = genes[genes["direction"] == way][: figure_niches.GENES]
-        listed = (
-            f"{gene} ({int(n)} slice{'s' * (n > 1)}, r {r:.2f}, FDR {fdr:.2g})"
-            for gene, n, r, fdr in zip(
-                own["gene"], own["slices"], own["r"], own["fdr"], strict=True
-            )
+def _pairs(table: pd.DataFrame) -> Table:
+    rows = [
+        (
+            f"{row['focus']} near {row['neighbour']}",
+            Lamp("good", "found") if row["found"] else Lamp("", "not above chance"),
+            round(row["r"], 2), float(f"{row['p']:.2g}"), float(f"{row['q']:.2g}"),
+            round(row["naive_r"], 2), row["cells"], row["slices"],
         )
-        lines.append((way, ", ".join(listed) or None))
-    return markup.table(("direction", "genes: slices that measured, r with the field"), lines)
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    return Table("niches", ("pair", "program", "r", "p", "q", "naive r", "cells", "slices"), rows)
 
 
+def _genes(niche: Niche) -> Table:
+    """The first genes each way, with how many slices measured them."""
+    genes = niche.tables["genes"]
+    rows = [
+        (gene, way, int(n), round(float(r), 2), float(f"{fdr:.2g}"))
+        for way in ("up", "down")
+        for gene, n, r, fdr in genes.loc[
+            genes["direction"] == way, ["gene", "slices", "r", "fdr"]
+        ].head(figure_niches.GENES).itertuples(index=False)
+    ]  # fmt: skip
+    return Table(f"niche_{niche.name}_genes", ("gene", "direction", "slices", "r", "FDR"), rows)
+
+
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the first pairs, by file name."""
     return {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lloki.report import figure_metagenes, figures, markup
-from lloki.report.markup import Raw, Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_metagenes
+from lloki.report.blocks import Lamp, Note, Section, Table, absent, picture
+from lloki.report.material import Material, once
 
 TABLES = {  # of the folder metagenes/, and columns that they need
     "programs": ("metagene", "type", "share", "leads", "stability", "lamp", "moran", "genes"),
@@ -24,81 +22,89 @@ TABLES = {  # of the folder metagenes/, and columns that they need
 }
 NEEDED = ("programs", "moran", "affinity")
 MAPPED, DOTTED, GENES = 6, 6, 3  # metagenes with maps, with dots, genes of a slice
+LEVELS = {"green": "good", "amber": "doubt", "red": "bad"}
+CAPTIONS = {
+    "metagenes_types": "Mean of each metagene in each type, by technology",
+    "metagenes_affinity": "Lines join metagenes that live side by side more than by chance",
+    "metagenes_moran": "Do neighbours have similar amounts? A point a slice",
+    "metagenes_markers": "Genes: size is the share of cells high in the metagene that express them",
+    "metagenes_objective": "The fit by iteration",
+}
 ROUTES = ("LLOKI", "shared genes", "each alone")
 
 
 def metagenes(material: Material) -> Section:
     """Metagenes: a table, and the pictures."""
-    description = (
-        "Programs that cells of all slices mix. A lamp says how well a metagene comes back from "
-        "half of the cells and another start: green from .8, amber from .5 (correlation). Its name "
-        "is that of the type with AUC .75 or more in every slice that has it. Share: of all "
-        "mixtures; leads: cells in which it is the largest. Lines of the graph join metagenes that "
-        "live side by side more than by chance."
+    lead = (
+        "Programs of genes that cells of all slices mix. The light says how well one comes back "
+        "from half of the cells and another start: green from .8, amber from .5 (correlation). Its "
+        "name is that of the type that has it in every slice (AUC .75 or more). Share: of all "
+        "mixtures; leads: cells in which it is the largest. UMAP and map above show each."
     )
     if material.metagenes is None:
-        content = absent("metagenes", "Found unasked for up to 200,000 cells, or with --metagenes.")
-        return Section("metagenes", "Metagenes", description, content)
-    content = _table(material.metagenes["programs"])
-    wide = {"metagenes_types", "metagenes_moran", "metagenes_markers"}
-    drawn = pictures(material)
-    content += markup.grid([
-        markup.picture(figures.png(one, 130), "", name.replace("_", " "), wide=name in wide)
-        for name, one in drawn.items()
-    ], 2)  # fmt: skip
-    content += _sets(material.metagenes.get("gene_sets"))
-    content += _routes(material.metagenes.get("routes"))
-    return Section("metagenes", "Metagenes", description, content)
+        remedy = "Found unasked for up to 200,000 cells, or with --metagenes."
+        return Section("metagenes", "Metagenes", lead, [absent("metagenes", remedy)])
+    drawn = {
+        name: picture(one, name, CAPTIONS.get(name, name.replace("_", " ")), CAPTIONS.get(name, ""))
+        for name, one in pictures(material).items()
+    }
+    first = [drawn.pop(name) for name in ("metagenes_types",) if name in drawn]
+    genes = [drawn.pop(name) for name in ("metagenes_markers",) if name in drawn]
+    fit = [drawn.pop(n) for n in ("metagenes_affinity", "metagenes_moran", "metagenes_objective")
+           if n in drawn]  # fmt: skip
+    folded = {
+        "Maps": list(drawn.values()), "Genes of each metagene": genes,
+        "Who lives beside whom, and the fit": fit,
+        "Sets of genes": _sets(material.metagenes.get("gene_sets")),
+        "Against shared genes and single slices": _routes(material.metagenes.get("routes")),
+    }  # fmt: skip
+    return Section("metagenes", "Metagenes", lead, [_table(material.metagenes["programs"]), *first],
+                   {title: blocks for title, blocks in folded.items() if blocks})  # fmt: skip
 
 
-def _table(programs: pd.DataFrame) -> Raw:
-    def lamp(row: Mapping) -> Raw | None:
-        shade = figure_metagenes.LAMPS.get(row["lamp"])
-        if shade is None:
-            return None
-        value = f"{row['stability']:.2f}"
-        return Raw(f'<span class="lk-key"><i style="background:{shade}"></i>{value}</span>')
-
+def _table(programs: pd.DataFrame) -> Table:
     rows = []
     for row in programs.astype(object).where(programs.notna(), None).to_dict("records"):
+        level = LEVELS.get(row["lamp"])
         rows.append((
-            row["metagene"], row["type"], lamp(row), f"{row['share']:.3f}", f"{row['leads']:.3f}",
-            None if row["moran"] is None else f"{row['moran']:.2f}", row["genes"],
+            row["metagene"], row["type"], level and Lamp(level, f"{row['stability']:.2f}"),
+            round(row["share"], 3), round(row["leads"], 3),
+            None if row["moran"] is None else round(row["moran"], 2), row["genes"],
         ))  # fmt: skip
-    head = ("metagene", "type", "stable", "share", "leads", "Moran's I", "genes by loading")
-    return markup.table(head, rows)
+    head = ("metagene", "type", "stability", "share", "leads", "Moran's I", "genes by loading")
+    return Table("metagenes", head, rows)
 
 
-def _sets(table: pd.DataFrame | None) -> str:
+def _sets(table: pd.DataFrame | None) -> list:
     """The best sets of genes of each metagene."""
     if table is None or table.empty:
-        return ""
+        return []
+    best = table[table["fdr"] < 0.05].groupby("metagene", sort=False).head(3)
     rows = [
-        (row["metagene"], row["set"], int(row["genes"]), f"{row['auc']:.2f}", f"{row['fdr']:.1e}")
-        for row in table[table["fdr"] < 0.05]
-        .groupby("metagene", sort=False)
-        .head(3)
-        .to_dict("records")
+        (row["metagene"], row["set"], int(row["genes"]), round(row["auc"], 2), f"{row['fdr']:.1e}")
+        for row in best.to_dict("records")
     ]
-    return markup.paragraph("Sets of genes with higher loadings than others (FDR .05).", "note") + (
-        markup.table(("metagene", "set", "genes", "AUC", "FDR"), rows)
-    )
+    return [
+        Note("Sets of genes with higher loadings than others (FDR .05)."),
+        Table("gene_sets", ("metagene", "set", "genes", "AUC", "FDR"), rows),
+    ]
 
 
-def _routes(table: pd.DataFrame | None) -> str:
+def _routes(table: pd.DataFrame | None) -> list:
     """Worst AUC of the best metagene of each type, by route."""
     if table is None or table.empty:
-        return ""
+        return []
     wide = table.pivot_table("auc", "type", "route")
     kept = [route for route in ROUTES if route in wide]
     rows = [
-        (kind, *(None if np.isnan(row[r]) else f"{row[r]:.2f}" for r in kept))
+        (kind, *(None if np.isnan(row[r]) else round(float(row[r]), 2) for r in kept))
         for kind, row in wide.iterrows()
     ]
     said = "AUC of the best metagene of each type in its worst slice, by what was factorised."
-    return markup.paragraph(said, "note") + markup.table(("type", *kept), rows)
+    return [Note(said), Table("metagene_routes", ("type", *kept), rows)]
 
 
+@once
 def pictures(material: Material) -> dict[str, Figure]:
     """All pictures of the metagenes, by file name."""
     found = material.metagenes

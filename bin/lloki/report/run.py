@@ -1,15 +1,16 @@
-"""Sections of the report on the run itself: sparsity, training, time, parameters, versions."""
+"""Sections of the report on the run itself: propagation, training, time, parameters, versions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lloki.propagation.sparsity import QUANTILES
-from lloki.report import figure_stages, figures, markup
-from lloki.report.markup import Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_stages, figures
+from lloki.report.blocks import Link, Note, Plot, Section, Table, absent, picture, shown
+from lloki.report.material import Material, once
 
 STAGES = {
     "prepare_slice": "Slices read and normalised",
@@ -49,20 +50,46 @@ def stage_name(record: Mapping) -> str:
     return STAGES.get(stage, stage)
 
 
-def sparsity(material: Material) -> Section:
+def propagation(material: Material) -> Section:
     """Distribution of the cells' sparsity before and after propagation, and the target."""
-    description = (
-        "Share of zeros in each cell: as measured, the target that optimal transport takes from "
-        "the reference, and after feature propagation. Propagation only adds values, so a cell "
-        "denser than its target stays as it is. Boxes: half of the cells; lines: 90 %."
+    lead = (
+        "Share of zeros in each cell: as measured, the target that the reference sets, and after "
+        "feature propagation. Propagation only adds values: a cell denser than its target stays as "
+        "it is. Boxes hold half of the cells, lines 90 %."
     )
     found = sparsities(material)
     if not found:
-        content = absent("sparsity", "No record of the stage ot_sparsity was given.")
-    else:
-        drawn = figures.png(figure_stages.sparsity_boxes(found), 130)
-        content = markup.picture(drawn, "", "Sparsity before, target and after", wide=True)
-    return Section("sparsity", "Sparsity", description, content)
+        blocks = [absent("sparsity", "No record of the stage ot_sparsity was given.")]
+        return Section("sparsity", "Propagation", lead, blocks)
+    rows = []
+    for sample in material.samples:
+        seen = [
+            None if share is None else f"{share:.1%}"
+            for state in ("before", "target", "after")
+            for share in [material.figure(sample, f"nonzero_fraction_{state}", "impute")]
+        ]
+        imputed = material.figure(sample, "values_imputed", "impute")
+        if imputed is not None:
+            rows.append((sample, *seen, imputed, "yes" if imputed else "no: denser already"))
+    head = ("slice", "nonzero, measured", "in the reference", "after", "values added", "changed")
+    blocks = [Table("propagation", head, rows)] if rows else []
+    boxes = picture(
+        pictures(material)["sparsity"],
+        "sparsity",
+        "Sparsity of each slice before, target and after",
+    )
+    return Section("sparsity", "Propagation", lead, blocks, {"Sparsity of the cells": [boxes]})
+
+
+@once
+def pictures(material: Material) -> dict[str, Figure]:
+    """Sparsity and losses, by file name."""
+    drawn = {}
+    if found := sparsities(material):
+        drawn["sparsity"] = figure_stages.sparsity_boxes(found)
+    if curves := loss_curves(material):
+        drawn["training"] = figure_stages.loss_curves(curves)
+    return drawn
 
 
 def sparsities(material: Material) -> dict[str, dict[str, dict]]:
@@ -81,27 +108,22 @@ def sparsities(material: Material) -> dict[str, dict[str, dict]]:
     return found
 
 
-def training(material: Material) -> Section:
+def training(material: Material) -> list:
     """Loss curves."""
-    description = "Mean of each loss in every epoch; total is their weighted sum."
     curves = loss_curves(material)
-    if not curves:
-        content = absent("loss curves", "No history.csv of the autoencoder was given.")
-        return Section("training", "Training", description, content)
-    colours = dict(zip(curves, figures.PALETTE, strict=False))
-    description = markup.legend("", list(colours.items())) + description
-    data = {
-        name: [[float(x), float(y)] for x, y in zip(epochs, values, strict=True)]
-        for name, (epochs, values) in curves.items()
+    traces = [
+        {"x": [float(x) for x in epochs], "y": [float(y) for y in values], "name": name,
+         "mode": "lines", "line": {"color": colour}}
+        for (name, (epochs, values)), colour in zip(curves.items(), figures.PALETTE, strict=False)
+    ]  # fmt: skip
+    positive = all((values > 0).all() for _, values in curves.values())
+    layout = {
+        "xaxis": {"title": {"text": "epoch"}},
+        "height": 380,
+        "yaxis": {"title": {"text": "loss"}, "type": "log" if positive else "linear"},
     }
-    options = {
-        "pconfig": {
-            "id": "training_plot", "title": "LLOKI-CAE: losses", "xlab": "epoch", "ylab": "loss",
-            "showlegend": False, "logswitch": True, "logswitch_active": True, "x_decimals": False,
-            "colors": colours,
-        }
-    }  # fmt: skip
-    return Section("training", "Training", description, data, "linegraph", options)
+    words = "Mean of each loss in every epoch; total is their weighted sum."
+    return [Note(words), Plot("training", traces, layout)] if traces else []
 
 
 def loss_curves(material: Material) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -114,9 +136,8 @@ def loss_curves(material: Material) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {str(name): (epochs, column.to_numpy()) for name, column in numeric.items()}
 
 
-def timings(material: Material) -> Section:
-    """Time and memory of every stage."""
-    description = "Time within the scripts, and the peak memory of the largest run of a stage."
+def timings(material: Material) -> list:
+    """Time within the scripts, and the peak memory of the largest run of a stage."""
     rows = []
     for records in _by_stage(material).values():
         seconds = [record["seconds"] for record in records if "seconds" in record]
@@ -124,13 +145,13 @@ def timings(material: Material) -> Section:
         devices = sorted({str(record["device"]) for record in records if "device" in record})
         rows.append(
             (
-                stage_name(records[0]), len(records), f"{sum(seconds):,.1f}" if seconds else None,
-                f"{max(seconds):,.1f}" if seconds else None,
-                f"{max(memory):,.0f}" if memory else None, devices or ["cpu"],
+                stage_name(records[0]), len(records), round(sum(seconds), 1) if seconds else None,
+                round(max(seconds), 1) if seconds else None,
+                round(max(memory)) if memory else None, devices or ["cpu"],
             )
         )  # fmt: skip
-    header = ("stage", "runs", "all runs, s", "longest, s", "memory, MB", "device")
-    return Section("timings", "Time and memory", description, markup.table(header, rows))
+    head = ("stage", "runs", "all runs, s", "longest, s", "memory, MB", "device")
+    return [Table("timings", head, rows)] if rows else []
 
 
 def _by_stage(material: Material) -> dict[str, list[dict]]:
@@ -143,36 +164,33 @@ def _by_stage(material: Material) -> dict[str, list[dict]]:
     return {name: found[name] for name in ranked}
 
 
-def parameters(material: Material) -> Section:
-    """The run's parameters and what each stage was told."""
-    description = "Parameters of the run, and the options with which each stage ran."
-    content = ""
-    if material.params:
-        # run.json keeps them under these names; a plain table of parameters is taken too
-        given = material.params.get("parameters", material.params)
-        pipeline = material.params.get("pipeline", {})
-        rows = [(f"pipeline {name}", value) for name, value in pipeline.items()]
-        rows += sorted(given.items())
-        content += markup.folded("The run", markup.table(("parameter", "value"), rows))
+def parameters(material: Material) -> list:
+    """The run's parameters."""
+    # run.json keeps them under these names; a plain table of parameters is taken too
+    given = material.params.get("parameters", material.params)
+    pipeline = material.params.get("pipeline", {})
+    rows = [(f"pipeline {name}", value) for name, value in pipeline.items()]
+    rows += sorted(given.items())
+    return [Table("parameters", ("parameter", "value"), rows)] if rows else []
+
+
+def options(material: Material) -> list:
+    """What each stage was told."""
+    rows = []
     for records in _by_stage(material).values():
-        options: dict[str, dict[str, None]] = {}
+        told: dict[str, dict[str, None]] = {}
         for record in records:
             for name, value in record.get("parameters", {}).items():
-                options.setdefault(name, {})[markup.text(value)] = None
-        rows = [
-            (f"--{name.replace('_', '-')}", markup.Raw("<br>".join(values)))
-            for name, values in options.items()
+                told.setdefault(name, {})[shown(value)] = None
+        rows += [
+            (stage_name(records[0]), f"--{name.replace('_', '-')}", "; ".join(values))
+            for name, values in told.items()
         ]
-        if rows:
-            table = markup.table(("option", "value"), rows)
-            content += markup.folded(stage_name(records[0]), table)
-    content = content or absent("parameters", "No stage recorded any.")
-    return Section("parameters", "Parameters", description, content)
+    return [Table("options", ("stage", "option", "value"), rows)] if rows else []
 
 
-def versions(material: Material) -> Section:
+def versions(material: Material) -> list:
     """Every software and its version, and where it ran."""
-    description = "Software as the stages found it."
     used: dict[str, dict[str, dict[str, None]]] = {}
     for record in material.records:
         for name, version in record.get("versions", {}).items():
@@ -186,10 +204,39 @@ def versions(material: Material) -> Section:
         for name, found in sorted(used.items(), key=lambda item: item[0].lower())
         for version, where in found.items()
     ]
-    content = markup.table(("software", "version"), rows)
-    if not rows:
-        content = absent("versions", "No stage recorded any.")
-    return Section("versions", "Versions", description, content)
+    return [Table("versions", ("software", "version"), rows)] if rows else []
 
 
-SECTIONS = (sparsity, training, timings, parameters, versions)
+def files(material: Material) -> list:
+    """Every published file, as a link from the folder of the results."""
+    folder = results_folder(material)
+    rows = [
+        (Link(address, address), row.get("slice"), STAGES.get(row.get("stage"), row.get("stage")))
+        for row in material.index
+        if (address := str(row["file"]).removeprefix(folder).lstrip("/"))
+    ]
+    words = "Links work where the report lies in the folder of the results."
+    return [Note(words), Table("files", ("file", "slice", "made by"), rows)] if rows else []
+
+
+def results_folder(material: Material) -> str:
+    """The folder that all published files lie in."""
+    addresses = [str(row["file"]).split("/")[:-1] for row in material.index]
+    common = []
+    for parts in zip(*addresses, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return "/".join(common)
+
+
+def details(material: Material) -> Section:
+    """Files, training, time, parameters, versions."""
+    folded = {
+        "Every file of the results": files(material), "Losses of the training": training(material),
+        "Time and memory of each stage": timings(material),
+        "Parameters of the run": parameters(material),
+        "Options of each stage": options(material), "Versions of all software": versions(material),
+    }  # fmt: skip
+    lead = "Files, training, time and memory, parameters and versions."
+    return Section("details", "Run details", lead, folded={t: f for t, f in folded.items() if f})

@@ -1,35 +1,18 @@
-"""Sections of the report on how good the embeddings are: UMAPs and scores of every method."""
+"""The report's section on how good the embeddings are: UMAPs and scores of every method."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from lloki.report import figures, markup
-from lloki.report.markup import Section, absent
-from lloki.report.material import Material
+from lloki.report import figure_scores, figures
+from lloki.report.blocks import Note, Section, Shade, Table, absent, picture, shown
+from lloki.report.material import Material, once
 from lloki.scores import baselines, metrics
 
-MEANINGS = {
-    "Isolated labels": "silhouette of the cell types found in the fewest batches",
-    "KMeans NMI": "do K-means clusters match the cell types? (mutual information)",
-    "KMeans ARI": "do K-means clusters match the cell types? (pairs of cells)",
-    "Silhouette label": "are cell types compact and apart?",
-    "cLISI": "is a cell's neighbourhood of one type?",
-    "Silhouette batch": "do batches overlap within each type?",
-    "Graph connectivity": "is each type one connected piece?",
-    "PCR comparison": "how much less variance is due to batches than in PCA?",
-    "BRAS": "do batches overlap within each type? (cosine, against all other batches)",
-    "iLISI": "does a cell's neighbourhood hold all batches?",
-    "kBET": "are neighbourhoods mixed as the whole type is? (acceptance rate of a χ² test)",
-    "Label transfer F1": "can each batch be labelled from the others? (15 neighbours)",
-    "Spatial coherence": "are neighbours in space close in the embedding too? (0.1 by chance)",
-    "Bio conservation": "mean of the five on biology",
-    "Batch correction": "mean of the three on batches",
-}
 HEADINGS = {
     "Means": tuple(metrics.AGGREGATES),
     "Biology conserved": metrics.BIO,
@@ -38,66 +21,63 @@ HEADINGS = {
 }
 
 
-def umaps(material: Material) -> Section:
-    """UMAPs: for each embedding one by technology and one by labels or clusters."""
-    description = (
-        "Each point is a cell. Technologies should mix where cell types agree; types should stay "
-        "apart. PCA on the genes that all slices share is what there is before LLOKI; LLOKI-FP is "
-        "after feature propagation and embedding, LLOKI after the conditional autoencoder."
-    )
-    if not material.umaps:
-        content = absent("UMAPs", "The run was asked for none (--umap false, --no-umap).")
-        return Section("umap", "UMAP", description, content)
-    bys = (material.batches, material.labels or material.clusters)
-    cards = [
-        markup.card(
-            title,
-            [
-                (figures.png(figures.umap_single(where, by), 110), f"UMAP of {title} by {by.name}")
-                for by in bys
-            ],
-        )
-        for title, where in material.umaps.items()
-    ]
-    legends = "".join(
-        markup.legend(f"{side}: {by.name}", by.entries())
-        for side, by in zip(("left", "right"), bys, strict=True)
-    )
-    return Section("umap", "UMAP", description, legends + markup.grid(cards, 3))
-
-
 def scores(material: Material) -> Section:
-    """The scores: a row for each method, the best first; the best of a column is marked."""
+    """UMAPs before and after, and the scores: a row for each method, the best first."""
     found = (material.of_stage("benchmark") or [{}])[0]
-    description = (
-        "From 0 to 1, higher is better; by the definitions of scib-metrics "
-        f"{found.get('scib_metrics', '')}".rstrip()
-        + ". Sorted by the two means, the best of a "
-        "column is bold. Shades show the place between the lowest and the highest of a column."
+    lead = (
+        "Is it better than what there was before? Scores go from 0 to 1, higher is better, by the "
+        f"definitions of scib-metrics {found.get('scib_metrics', '')}".rstrip()
+        + ". Methods are sorted by the two means, the best of a column is bold, shades show the "
+        "place between lowest and highest. Rest the mouse on a heading for its meaning."
     )
-    not_run = found.get("not_run") or {}
+    blocks = _umaps(material)
     if material.metrics is None or material.metrics.empty:
-        content = absent("scores", "No metrics.csv with scores was given.")
-        return Section("metrics", "Scores", description, content)
+        blocks.append(absent("scores", "No metrics.csv with scores was given."))
+        return Section("metrics", "Scores against other methods", lead, blocks)
     table = score_table(material.metrics)
-    content = markup.Raw(score_html(table, not_run))
+    blocks.append(score_rows(table))
+    blocks += [
+        Note(f"{baselines.title(baselines.key(method))} was not run: {reason}")
+        for method, reason in (found.get("not_run") or {}).items()
+    ]
     if "cells_labelled" in found:
-        content += markup.paragraph(
+        blocks.append(Note(
             f"{found['cells_scored']:,} of {found['cells']:,} cells scored, "
             f"{found['cells_labelled']:,} of them with a label "
-            f"({markup.text(found.get('label_key'))}); batches are {found.get('batch_key')}."
-            + _drawn(found.get("draws", 1), material.metrics),
-            "note",
-        )
-    for warning in found.get("labels_apart") or ():
-        content += markup.paragraph(warning, "missing")
-    for record in material.of_stage("join_shared"):
-        content += markup.paragraph(_shared(record), "note")
-    meanings = [(name, MEANINGS.get(name, "")) for name in table.index]
-    content += markup.folded("What the scores tell", markup.table(("score", "question"), meanings))
+            f"({shown(found.get('label_key'))}); batches are {found.get('batch_key')}."
+            + _drawn(found.get("draws", 1), material.metrics)
+        ))  # fmt: skip
+    blocks += [Note(warning, "doubt") for warning in found.get("labels_apart") or ()]
+    blocks += [Note(_shared(record)) for record in material.of_stage("join_shared")]
+    folded = {}
     if material.coherence is not None and len(material.coherence):
-        content += markup.folded("Spatial coherence of each slice", coherence_html(material))
-    return Section("metrics", "Scores", description, content)
+        folded["Spatial coherence of each slice"] = [coherence_rows(material)]
+    return Section("metrics", "Scores against other methods", lead, blocks, folded)
+
+
+@once
+def pictures(material: Material) -> dict[str, Figure]:
+    """UMAPs of all embeddings, and the scores as a figure, by file name."""
+    drawn = {}
+    if material.umaps:
+        drawn["umap"] = figures.umap_grid(material.umaps, [material.batches, material.kinds])
+    if material.metrics is not None and len(material.metrics):
+        table = score_table(material.metrics)
+        titled = table.rename(columns=baselines.title)
+        aggregates = list(metrics.AGGREGATES)
+        drawn["scores"] = figure_scores.score_grid(titled, groups(table), aggregates)
+    return drawn
+
+
+def _umaps(material: Material) -> list:
+    """All UMAPs side by side, as they are for print."""
+    if not material.umaps:
+        return [absent("UMAPs", "The run was asked for none (--umap false, --no-umap).")]
+    bys = [material.batches, material.kinds]
+    drawn = pictures(material)["umap"]
+    words = "PCA on shared genes is what there is before LLOKI, LLOKI-FP is before integration."
+    alt = f"UMAPs of {', '.join(material.umaps)} by {bys[0].name} and {bys[1].name}"
+    return [picture(drawn, "umap", alt, words, 110)]
 
 
 def _drawn(draws: int, table: pd.DataFrame) -> str:
@@ -142,56 +122,23 @@ def groups(table: pd.DataFrame) -> dict[str, list[str]]:
     return {heading: names for heading, names in known.items() if names}
 
 
-def score_html(table: pd.DataFrame, not_run: dict[str, str]) -> str:
-    """The scores as a table that scrolls sideways, the names of the methods staying in sight."""
+def score_rows(table: pd.DataFrame) -> Table:
+    """The scores: a row a method, the means as bars, the others in shades."""
     parts = groups(table)
-    head = "<tr><th></th>" + "".join(
-        f'<th colspan="{len(names)}">{markup.text(heading)}</th>'
-        for heading, names in parts.items()
-    )
-    ordered = [name for names in parts.values() for name in names]
-    starts = {names[0] for names in parts.values()}
-    head += "</tr><tr><th>Method</th>" + "".join(
-        f'<th{_kind(name, starts)} title="{markup.text(MEANINGS.get(name, ""))}">'
-        f"{_breakable(name)}</th>"
-        for name in ordered
-    )
-    body = "".join(
-        f"<tr{' class="lk-own"' if key == 'X_lloki' else ''}>"
-        f"<th>{markup.text(baselines.title(key))}</th>"
-        + "".join(_cell(table, name, key, _kind(name, starts)) for name in ordered)
-        + "</tr>"
-        for key in table
-    )
-    body += "".join(
-        f'<tr><th>{markup.text(baselines.title(baselines.key(method)))}</th><td colspan="'
-        f'{len(ordered)}" class="lk-notrun">not run: {markup.text(reason)}</td></tr>'
-        for method, reason in not_run.items()
-    )
-    return (
-        '<div class="lk-scroll"><table class="lk-table lk-scores"><thead>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    names = [name for members in parts.values() for name in members]
+    rows = [[baselines.title(key), *(_cell(table, name, key) for name in names)] for key in table]
+    spans = [("", 1), *((heading, len(members)) for heading, members in parts.items())]
+    return Table("scores", ["method", *names], rows, spans)
 
 
-def _breakable(name: str) -> str:
-    """A heading whose long words may be broken where the screen is narrow."""
-    return re.sub(r"(\w{6})(\w{4,})", "\\1&shy;\\2", markup.text(name))
-
-
-def _kind(name: str, starts: set[str]) -> str:
-    return ' class="lk-first"' if name in starts else ""
-
-
-def _cell(table: pd.DataFrame, name: str, key: str, kind: str) -> str:
-    """A score: the means as a bar, the others on a shade by their place in the column."""
-    value = table.loc[name, key]
+def _cell(table: pd.DataFrame, name: str, key: str) -> Shade | None:
+    """A score: of the means a bar, of the others its place in the column."""
+    value = float(table.loc[name, key])
     if np.isnan(value):
-        return f"<td{kind}>–</td>"
+        return None
     best = is_best(table.loc[name], value)
-    if name in metrics.AGGREGATES:
-        return f"<td{kind}>{markup.bar(value, best)}</td>"
-    return f"<td{kind}>{markup.shade(value, place(table.loc[name], value), best)}</td>"
+    bar = name in metrics.AGGREGATES
+    return Shade(value, None if bar else place(table.loc[name], value), best)
 
 
 def is_best(values: pd.Series, value: float) -> bool:
@@ -205,16 +152,14 @@ def place(values: pd.Series, value: float) -> float:
     return float((value - values.min()) / spread) if spread > 0 else 1.0
 
 
-def coherence_html(material: Material) -> str:
+def coherence_rows(material: Material) -> Table:
     """Spatial coherence: a row for each slice, a column for each embedding."""
     found = material.coherence
     wide = found.pivot_table(index="sample", columns="embedding", values="value", sort=False)
     order = [key for key in score_table(material.metrics) if key in wide]
-    rows = [
-        [sample, *(markup.Raw(f"{value:.2f}") for value in row)]
-        for sample, row in zip(wide.index, wide[order].to_numpy(), strict=True)
-    ]
-    return markup.table(["slice", *map(baselines.title, order)], rows)
+    values = wide[order].round(2).astype(float).to_numpy().tolist()
+    rows = [[sample, *row] for sample, row in zip(wide.index, values, strict=True)]
+    return Table("coherence", ["slice", *map(baselines.title, order)], rows)
 
 
 def sources(keys: Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
@@ -128,6 +129,50 @@ def has_counts(path: str | Path) -> bool:
     """Whether a file has layers['counts']."""
     with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
         return "layers/counts" in file
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What a report tells of the expression of n cells: of each, genes found and counts; of some
+    genes their values.
+
+    detected: n; counts: n, or None where none are kept; genes, values: names and n × g (float32);
+    measured: which panel (columns) has which gene (rows), or None where the file does not say.
+    """
+
+    detected: np.ndarray
+    counts: np.ndarray | None
+    genes: Sequence[str]
+    values: sp.csc_matrix
+    measured: pd.DataFrame | None
+
+
+def read_some_genes(path: str | Path, genes: Iterable[str], rows: int = 8192) -> Expression | None:
+    """Expression of a file, read so many rows at a time; None where X is not there, or not sparse.
+
+    Of `genes` those that the file has, in its order.
+    """
+    with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
+        if not isinstance(file.get("X"), h5py.Group) or "indptr" not in file["X"]:
+            return None
+        names = ad.io.read_elem(file["var"]).index.astype(str)
+        has = file.get("varm/measured")
+        measured = None if has is None else ad.io.read_elem(has)
+        wanted = np.flatnonzero(names.isin(list(genes)))
+        matrix = ad.io.sparse_dataset(file["X"])
+        raw = file.get("layers/counts")
+        raw = None if raw is None else ad.io.sparse_dataset(raw)
+        detected, counts, values = [], [], []
+        for start in range(0, matrix.shape[0], rows):
+            block = matrix[start : start + rows]
+            detected.append(np.diff(block.indptr))
+            values.append(block[:, wanted])
+            if raw is not None:
+                counts.append(np.asarray(raw[start : start + rows].sum(axis=1)).ravel())
+    return Expression(
+        np.concatenate(detected), np.concatenate(counts) if counts else None,
+        list(names[wanted]), sp.csc_matrix(sp.vstack(values), dtype=np.float32), measured,
+    )  # fmt: skip
 
 
 class JoinedFile:

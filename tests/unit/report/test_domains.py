@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from report_page import html
 
 from lloki.report import domains, figure_clusters
 from lloki.report.material import Material
@@ -30,12 +33,12 @@ def material():
 
 
 def test_the_section_has_a_row_a_domain_and_a_map_a_slice(material):
-    content = domains.domains(material).content
+    content = html(domains.domains(material))
     assert content.count("<tr>") == 3 and "75%" in content and "glia 60%" in content
     assert content.count("data:image/png") == 3
     material.annotation.pop("domains")
-    assert "Not in this report" in domains.domains(material).content
-    assert domains.pictures(material) == {}
+    assert "Not in this report" in html(domains.domains(material))
+    assert domains.pictures(replace(material, made={})) == {}
 
 
 def test_neighbours_are_drawn_with_a_dot_where_they_are_sure(material):

@@ -2,9 +2,9 @@
 
 import io
 import itertools
-import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from report_page import html
 
-from lloki.report import figures, markup, material, report, results, run, scores
+from lloki.report import figures, material, page, report, results, run, scores
+from lloki.report.blocks import Note, Picture, Plot, Section, Table, shown
 from lloki.report.material import Material
 
 BIN = Path(__file__).parents[3] / "bin"
@@ -81,46 +83,48 @@ def whole():
     )  # fmt: skip
 
 
-def content(section):
-    return json.dumps(section.custom_content(), allow_nan=False)
-
-
 def test_every_section_is_there_with_material_and_without(whole):
     bare = Material(records=[], data=joined())
     full, empty = report.sections(whole), report.sections(bare)
     assert [s.id for s in full] == [s.id for s in empty]
-    assert len({s.id for s in full}) == 18
-    left = {s.id for s in full if "Not in this report" in content(s)}
+    assert len({s.id for s in full}) == 10
+    left = {s.id for s in full if page.is_absent(s)}
     assert left == {"labels", "clusters", "domains", "metagenes", "niches"}
-    said = {s.id for s in empty if "Not in this report" in content(s)}
-    assert said == left | {
-        "metrics", "alignment", "sparsity", "training", "parameters", "versions"
-    }  # fmt: skip
+    assert {s.id for s in empty if page.is_absent(s)} == left | {"alignment", "sparsity"}
+    assert "Not in this report: scores" in html(next(s for s in empty if s.id == "metrics"))
 
 
 def test_figures_of_the_stages_stand_in_their_sections(whole):
     sections = {s.id: s for s in report.sections(whole)}
-    row = sections["slices"].content["a"]
-    assert (row["cells"], row["shared"], row["found"]) == (40, 12, 31)
-    assert "shared" not in sections["slices"].content["b"]  # not recorded, not invented
-    assert sections["training"].content == {"total": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.5]]}
-    assert "mosaic model" in sections["summary"].content
-    assert "no pretrained weights" in sections["summary"].content
-    assert "few &lt;genes&gt;" in sections["warnings"].content
-    assert sections["warnings"].name == "Warnings (1)"
-    assert "something new" in sections["timings"].content
-    assert "70 of them with a label" in sections["metrics"].content
-    assert "90.0°" in sections["alignment"].content
-    for version in ("2.1 (Target sparsity", "2.2 (Scores)", "3.13.0"):
-        assert version in sections["versions"].content
+    (table,) = (b for b in sections["quality"].blocks if b.kind == "table")
+    assert table.rows[0][:4] == ("a", "T0", "p", 40) and table.rows[0][4] is None  # not recorded
+    (plot,) = (b for b in run.training(whole) if b.kind == "plot")
+    assert [(t["name"], t["x"], t["y"]) for t in plot.traces] == [("total", [1, 2, 3], [3, 2, 1.5])]
+    assert "no pretrained weights" in report.sentence(whole)
+    details = html(sections["details"])
+    for words in ("something new", "2.1 (Target sparsity", "2.2 (Scores)", "3.13.0"):
+        assert words in details, words
+    whole.records[3]["not_run"] = {"harmony": "no <image>"}
+    told = html(scores.scores(whole))
+    assert "70 of them with a label" in told
+    assert "Harmony was not run: no &lt;image&gt;" in told
+    assert "90.0°" in html(sections["alignment"])
+
+
+def test_files_are_linked_from_the_folder_of_the_results():
+    rows = [{"slice": "a", "stage": "prepare_slice", "file": "s3://b/out/slices/a/a.slice.json"},
+            {"slice": None, "stage": "report", "file": "s3://b/out/report.html"}]  # fmt: skip
+    content = html(run.details(Material(records=[], data=joined(), index=rows)))
+    assert 'href="slices/a/a.slice.json"' in content and 'href="report.html"' in content
+    assert "Slices read and normalised" in content
 
 
 def test_scores_by_samples_say_so(whole):
-    assert "samples" not in content(scores.scores(whole))
+    assert "samples:" not in html(scores.scores(whole))
     found = next(record for record in whole.records if record["stage"] == "benchmark")
     found["draws"] = 3
     whole.metrics["spread"] = [0.012, 0.004]
-    said = content(scores.scores(whole))
+    said = html(scores.scores(whole))
     assert "So many in each of 3 samples" in said and "(0.012 at most, cLISI)" in said
 
 
@@ -128,20 +132,25 @@ def test_an_scgpt_embedding_is_named_and_cited():
     data = joined()
     data.uns["lloki"]["embedder"] = "scgpt"
     material = Material(records=[{"stage": "scgpt_embed", "checkpoint": "human_v1"}], data=data)
-    sections = {s.id: s for s in report.sections(material)}
-    assert "scGPT, a pretrained transformer (checkpoint human_v1)" in sections["summary"].content
-    assert "Cui H" in sections["citations"].content
+    assert "scGPT, a pretrained transformer (checkpoint human_v1)" in report.sentence(material)
+    assert any("Cui H" in work for work in report.citations(material))
     data.uns = {}
-    unknown = report.summary(Material(records=[], data=data)).content
+    unknown = report.sentence(Material(records=[], data=data))
     assert "an embedder that the file does not name" in unknown
 
 
-def test_only_moved_slices_are_pictured(whole):
-    pairs = results.aligned_pairs(whole)
-    assert list(pairs) == [("a", "b")]
-    reference, before, after = pairs["a", "b"]
-    np.testing.assert_allclose(before.mean(axis=0), reference.mean(axis=0))
-    np.testing.assert_array_equal(after, whole.data.obsm["spatial_aligned"][:40])
+def test_slices_of_a_frame_are_pictured_together_the_others_named(whole):
+    ((frame, (before, after)),) = results.overlays(whole).items()
+    assert frame == "b" and set(before) == {"a", "b"}
+    np.testing.assert_allclose(before["a"].mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_array_equal(after["a"], whole.data.obsm["spatial_aligned"][:40])
+    assert "a, b lie in the frame of b." in html(results.alignment(whole))
+    whole.transforms["method"] = "identity"
+    whole.transforms["reason"] = ["landmarks <disagree>", "the reference itself"]
+    alone = Material(records=[], data=whole.data, transforms=whole.transforms)
+    said = html(results.alignment(alone))
+    assert "a, b are not aligned with any other" in said and "landmarks &lt;disagree&gt;" in said
+    assert "<img" not in said and results.overlays(alone) == {}
 
 
 @pytest.mark.parametrize(
@@ -169,9 +178,8 @@ def test_score_table_is_in_one_order_and_marks_the_best():
     best = [scores.is_best(wide.loc["cLISI"], v) for v in wide.loc["cLISI"]]
     assert best == [True, False, False]
     assert not scores.is_best(wide.loc["Isolated labels"], 0.3)  # there is no other
-    page = scores.score_html(wide, {"harmony": "no <image>"})
-    assert page.count("lk-best") == 2
-    assert "Harmony" in page and "not run: no &lt;image&gt;" in page
+    content = html(Section("x", "x", "", [scores.score_rows(wide)]))
+    assert content.count('best"') == 2
     assert scores.groups(wide) == {
         "Means": ["Batch correction"], "Biology conserved": ["Isolated labels", "cLISI"]
     }  # fmt: skip
@@ -185,8 +193,9 @@ def test_records_that_lack_a_key_do_no_harm():
         {"stage": "align", "parameters": {}, "warnings": []},
     ]
     assert run.sparsities(Material(records=records, data=joined())) == {}
-    sections = report.sections(Material(records=records, data=joined()))
-    assert all(content(section) for section in sections)
+    material = Material(records=records, data=joined())
+    assert all(html(section) for section in report.sections(material))
+    assert page.verdict(material).level == "good"
 
 
 def test_slices_without_labels_are_shown_by_cluster_too():
@@ -222,11 +231,12 @@ def test_slices_of_one_technology_are_coloured_by_slice():
 
 
 def test_text_from_the_data_is_escaped():
-    assert markup.text("<script>") == "&lt;script&gt;"
-    assert "<b>" not in markup.table(["<b>x"], [["<b>y"]])
-    assert "<b>y" not in markup.legend("t", [("<b>y", "#fff")])
-    assert 'alt="&quot;&gt;' in markup.picture(b"", "c", '">')
-    assert [markup.text(v) for v in (None, float("nan"), True, 12345, 0.00051, 1234.5)] == [
+    blocks = [Table("t", ["<b>x"], [["<b>y"]]), Picture(b"", '">'), Note("<b>z"),
+              Plot("p", [{"name": "</script><b>"}], {"height": 9})]  # fmt: skip
+    content = html(Section("s", "<b>", "<b>", blocks))
+    assert "<b>" not in content and content.count("</script>") == 1
+    assert 'alt="&#34;&gt;' in content
+    assert [shown(v) for v in (None, float("nan"), True, 12345, 0.00051, 1234.5)] == [
         "–", "–", "yes", "12,345", "0.00051", "1,234",
     ]  # fmt: skip
 
@@ -333,23 +343,23 @@ def test_pictures_as_files(whole):
         "umap",
         "slices_labels",
         "alignment",
-        "alignment_a_b",
         "sparsity",
         "training",
         "scores",
     }
     made = figures.files(drawn["sparsity"])
     assert made[".pdf"].startswith(b"%PDF")
-    assert made == figures.files(report.pictures(whole)["sparsity"])  # nothing of the hour
-    small = figures.png(figures.umap_single(whole.umaps["LLOKI"], whole.labels), 100)
-    assert Image.open(io.BytesIO(small)).size == (340, 340)
+    again = report.pictures(replace(whole, made={}))["sparsity"]
+    assert again is not drawn["sparsity"] and made == figures.files(again)  # nothing of the hour
+    small = Image.open(io.BytesIO(figures.png(drawn["umap"], 100)))
+    assert small.size == tuple(round(100 * side) for side in drawn["umap"].get_size_inches())
 
 
 def test_rare_cells_keep_their_colour_in_a_small_picture():
     rng = np.random.default_rng(0)
     values = np.array([f"t{i}" for i in range(12)])[np.minimum(rng.geometric(0.5, 4000) - 1, 11)]
     by = figures.colouring("type", values)
-    drawn = figures.png(figures.umap_single(rng.normal(size=(4000, 2)), by), 110)
+    drawn = figures.png(figures.umap_grid({"one": rng.normal(size=(4000, 2))}, [by]), 110)
     seen = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"), dtype=int).reshape(-1, 3)
     for value, colour in by.colours.items():
         wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
@@ -360,7 +370,7 @@ def test_rare_cells_keep_their_colour_in_a_small_picture():
 def test_scale_bar_is_round_and_fits(width):
     places = np.array([[0, 0], [width, 2000.0]])
     by = figures.colouring("x", ["a", "a"])
-    axes = figures.spatial_single(places, by).axes[0]
+    axes = figures.spatial_grid({"one": places}, {"one": by}, by).subfigs[0].axes[0]
     (bar,) = axes.lines
     length = float(np.ptp(bar.get_xdata()))
     assert length == 200

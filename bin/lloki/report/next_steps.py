@@ -1,0 +1,83 @@
+"""What a reader does after the report: commands that open, rerun or extend the run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from lloki.report.material import Material
+from lloki.report.run import results_folder
+
+VIEWERS = {
+    "xenium": "Xenium Explorer: open the slice, then Cells → Cell groups → upload {files} of "
+    "viewer/{sample}/.",
+    "merscope": "MERSCOPE Visualizer: File → Import Data → AnnData, viewer/{sample}/cells.h5ad.",
+    "cosmx": "napari-cosmx: copy viewer/{sample}/_metadata.csv into the folder with images.",
+}
+GIVEN = ("input", "reference", "cell_type_key", "scgpt_checkpoint", "model", "add_to")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A thing to do: its title, words, code."""
+
+    title: str
+    words: str
+    code: str = ""
+
+
+def steps(material: Material) -> list[Step]:
+    """Commands with the paths of this run."""
+    given = material.params.get("parameters", material.params)
+    folder = str(given.get("outdir") or results_folder(material) or "results").rstrip("/")
+    whole = f"{folder}/integrated.h5ad"
+    colour = material.label_key or "technology"
+    return [
+        Step(
+            "Open in scanpy (Python)", "All cells, embeddings, labels and colours are in one file.",
+            f'import scanpy as sc\n\ncells = sc.read_h5ad("{whole}")\n'
+            f'sc.pl.umap(cells, color=["technology", "{colour}"])',
+        ),
+        Step(
+            "Open in Seurat (R)", "The embedding as a reduction of your own object of these cells, "
+            "which are named sample:name.",
+            'library(Seurat)\nembedding <- as.matrix(read.csv("'
+            f'{folder}/embedding.csv", row.names = 1))\n'
+            'colnames(embedding) <- paste0("LLOKI_", seq_len(ncol(embedding)))\n'
+            'object[["lloki"]] <- CreateDimReducObject(embedding[colnames(object), ], '
+            'key = "LLOKI_", assay = DefaultAssay(object))',
+        ),
+        Step("Open in CELLxGENE", "In the browser, with the colours of this report.",
+             f"cellxgene launch {shlex.quote(whole)}"),
+        Step("Open in the instrument's viewer", _viewers(material)),
+        Step("Run again with other settings", "Finished tasks are kept by -resume. All parameters "
+             "of this run are in run.json and below, under Parameters.", _rerun(given, folder)),
+        Step("Add a slice", "Without a new training; new.csv is a samplesheet of the new slices.",
+             f"nextflow run . --input new.csv --add_to {shlex.quote(folder)} "
+             f"--outdir {shlex.quote(folder + '_added')}"),
+        Step("Map new slices onto the model alone", "The slices of this run are left out.",
+             f"nextflow run . --input new.csv --model {shlex.quote(folder + '/model')} "
+             f"--outdir {shlex.quote(folder + '_mapped')}"),
+    ]  # fmt: skip
+
+
+def _viewers(material: Material) -> str:
+    """How the files for the viewers are opened, of the first slice of each form."""
+    said = {}
+    for record in material.of_stage("viewer_files"):
+        for sample, form in (record.get("formats") or {}).items():
+            names = (record.get("files") or {}).get(sample, [])
+            files = ", ".join(name for name in names if name != "cells.csv")
+            if form in VIEWERS:
+                said.setdefault(form, VIEWERS[form].format(sample=sample, files=files))
+    said["any"] = "Anything else: viewer/<slice>/cells.csv has labels, clusters and UMAP by cell."
+    return " ".join(said.values())
+
+
+def _rerun(given: dict, folder: str) -> str:
+    options = [
+        f"--{name} {shlex.quote(str(given[name]))}" for name in GIVEN if given.get(name)
+    ]  # fmt: skip
+    return " \\\n    ".join(
+        ["nextflow run .", *options, f"--outdir {shlex.quote(folder)}", "--overwrite -resume"]
+    )
