@@ -75,5 +75,6 @@ def with_embedding(methods, embedded, others) {
 /** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */
 def absent(methods) {
     def others = methods.findAll { method -> method.environment == 'embedder' && method.method != embedder() }*.method
-    return others.collect { name -> ["${name}.not_run.txt", "the embedder of this run is ${embedder()}\n"] }
+    def own = embedder() == 'brought' ? 'the slices brought their embedding along' : "the embedder of this run is ${embedder()}"
+    return others.collect { name -> ["${name}.not_run.txt", "${own}\n".toString()] }
 }
