@@ -20,10 +20,10 @@ demo-add: setup  ## map one of the example slices onto the model of the others
 	@echo; ls -1 "$(CURDIR)/results/added/"{integrated.h5ad,report.html}
 
 test: setup  ## run the tests (ARGS='-m "not pipeline"' for those without Nextflow)
-	pytest $(ARGS)
+	pytest -n 2 $(ARGS)
 
 test-long: setup  ## run all tests, the long ones too
-	pytest -m "" $(ARGS)
+	pytest -n 2 -m "" $(ARGS)
 
 fuzz: setup  ## run the commands on thousands of spoilt files (ARGS="--cases 20000 --jobs 4")
 	PYTHONPATH=bin:tests python -m fuzzing $(ARGS)

@@ -12,6 +12,7 @@ from lloki.support.cli import Run, command
 from lloki.support.errors import InputError
 
 NUMBER = (int, float)
+NAMES = ("embedding", "metric")
 NUMERIC = ("value", "pearson")  # columns that are drawn
 TITLE = "LLOKI report"
 DRAWN = ("spatial", "spatial_aligned", "X_lloki", "X_metagenes")  # of obsm, beside UMAPs
@@ -80,7 +81,11 @@ def main(
         versions=_mapping(versions), params=_mapping(params), index=_index(index),
     )  # fmt: skip
     wanted = colourings.genes_wanted(material)
-    material = replace(material, expression=parts.read_some_genes(integrated, wanted))
+    expression = parts.read_some_genes(integrated, wanted)
+    if expression is not None and len(expression.detected) != data.n_obs:
+        fact = f"X has {len(expression.detected)} rows, obs {data.n_obs}"
+        raise InputError(integrated, fact, "make the file with integrate.py")
+    material = replace(material, expression=expression)
     parts_of_page = report.sections(material)
     html = page.render(
         title, datetime.date.today().isoformat(), report.sentence(material),
@@ -105,8 +110,7 @@ def main(
 
 def _name(material, title: str) -> str:
     """What the run goes by among others: its title if it has one, else its folder."""
-    given = material.params.get("parameters", material.params)
-    folder = str(given.get("outdir") or "").rstrip("/").split("/")[-1]
+    folder = str(material.parameters.get("outdir") or "").rstrip("/").split("/")[-1]
     return folder if title == TITLE and folder else title
 
 
@@ -178,6 +182,8 @@ def _table(path: str | None, *columns: str):
             raise InputError(
                 path, f"it has no column {column!r}", "give the CSV that a stage wrote"
             )
+        if column in NAMES:
+            table[column] = table[column].astype(str)
         if column in NUMERIC and len(table) and table[column].dtype.kind not in "iuf":
             fact = f"column {column!r} holds values that are no numbers"
             raise InputError(path, fact, "give the CSV that a stage wrote")

@@ -67,7 +67,9 @@ def offered(material: Material) -> Iterator[Category | Number]:
     obs = material.data.obs
     if material.labels is not None:
         yield category(material.labels, material.label_key, f"label: {material.label_key}")
-    yield category(figures.colouring_of(material.data, "sample"), "sample", "slice")
+    by = figures.colouring_of(material.data, "sample")  # a slice may be called NA
+    by = Colouring(by.name, material.slices_of_cells.astype(object), by.colours)
+    yield category(by, "sample", "slice")
     yield category(material.technology, "technology", "technology")
     if CLUSTER not in obs and material.labels is None:
         yield category(material.clusters, CLUSTER, "cluster")

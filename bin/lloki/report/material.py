@@ -61,6 +61,18 @@ class Material:
                 return record[key]
         return None
 
+    def number(self, sample: str, key: str, *stages: str) -> float | None:
+        """A number that a stage recorded for a sample, or None."""
+        found = self.figure(sample, key, *stages)
+        is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
+        return found if is_number and found == found else None
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """Parameters of the run, as run.json keeps them, or a plain table of them."""
+        given = self.params.get("parameters", self.params)
+        return given if isinstance(given, Mapping) else {}
+
     def score(self, embedding: str, metric: str) -> float | None:
         """A score of an embedding, or None."""
         if self.metrics is None:
@@ -73,7 +85,7 @@ class Material:
         """Genes that a slice shares with each of the others, as far as the stages recorded them."""
         genes = {
             name: set(match_keys(found)) for name in self.samples
-            if (found := self.figure(name, "gene_names", "prepare_slice")) is not None
+            if isinstance(found := self.figure(name, "gene_names", "prepare_slice"), list)
         }  # fmt: skip
         own = genes.pop(sample, None)
         return {} if own is None else {name: len(own & other) for name, other in genes.items()}

@@ -28,7 +28,7 @@ class Step:
 
 def steps(material: Material) -> list[Step]:
     """Commands with the paths of this run."""
-    given = material.params.get("parameters", material.params)
+    given = material.parameters
     folder = str(given.get("outdir") or results_folder(material) or "results").rstrip("/")
     whole = f"{folder}/integrated.h5ad"
     colour = material.label_key or "technology"
@@ -65,9 +65,10 @@ def _viewers(material: Material) -> str:
     """How the files for the viewers are opened, of the first slice of each form."""
     said = {}
     for record in material.of_stage("viewer_files"):
-        for sample, form in (record.get("formats") or {}).items():
-            names = (record.get("files") or {}).get(sample, [])
-            files = ", ".join(name for name in names if name != "cells.csv")
+        formats, made = record.get("formats"), record.get("files")
+        for sample, form in formats.items() if isinstance(formats, dict) else ():
+            names = made.get(sample, []) if isinstance(made, dict) else []
+            files = ", ".join(str(name) for name in names if name != "cells.csv")
             if form in VIEWERS:
                 said.setdefault(form, VIEWERS[form].format(sample=sample, files=files))
     said["any"] = "Anything else: viewer/<slice>/cells.csv has labels, clusters and UMAP by cell."

@@ -39,8 +39,8 @@ def quality(material: Material) -> Section:
             str(first["panel"]) if "panel" in material.data.obs else None, len(cells),
             material.figure(sample, "cells_dropped", "prepare_slice"),
             material.figure(sample, "genes", "prepare_slice"), *medians,
-            _percent(material.figure(sample, "control_rate", "prepare_slice")),
-            _percent(material.figure(sample, "nonzero_fraction", "prepare_slice")),
+            _percent(material.number(sample, "control_rate", "prepare_slice")),
+            _percent(material.number(sample, "nonzero_fraction", "prepare_slice")),
         ))  # fmt: skip
     plots = [
         _boxes(material, name, values)

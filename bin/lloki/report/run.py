@@ -66,9 +66,9 @@ def propagation(material: Material) -> Section:
         seen = [
             None if share is None else f"{share:.1%}"
             for state in ("before", "target", "after")
-            for share in [material.figure(sample, f"nonzero_fraction_{state}", "impute")]
+            for share in [material.number(sample, f"nonzero_fraction_{state}", "impute")]
         ]
-        imputed = material.figure(sample, "values_imputed", "impute")
+        imputed = material.number(sample, "values_imputed", "impute")
         if imputed is not None:
             rows.append((sample, *seen, imputed, "yes" if imputed else "no: denser already"))
     head = ("slice", "nonzero, measured", "in the reference", "after", "values added", "changed")
@@ -166,11 +166,10 @@ def _by_stage(material: Material) -> dict[str, list[dict]]:
 
 def parameters(material: Material) -> list:
     """The run's parameters."""
-    # run.json keeps them under these names; a plain table of parameters is taken too
-    given = material.params.get("parameters", material.params)
-    pipeline = material.params.get("pipeline", {})
-    rows = [(f"pipeline {name}", value) for name, value in pipeline.items()]
-    rows += sorted(given.items())
+    pipeline = material.params.get("pipeline")
+    named = pipeline.items() if isinstance(pipeline, Mapping) else ()
+    rows = [(f"pipeline {name}", value) for name, value in named]
+    rows += sorted(material.parameters.items())
     return [Table("parameters", ("parameter", "value"), rows)] if rows else []
 
 

@@ -5,7 +5,7 @@ The thresholds stand here alone, each with what it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,8 +66,8 @@ def of_run(material: Material) -> list[Finding]:
 
 
 def _cells(material: Material, sample: str) -> list[Finding]:
-    read = material.figure(sample, "cells_chosen", "prepare_slice")
-    dropped = material.figure(sample, "cells_dropped", "prepare_slice")
+    read = material.number(sample, "cells_chosen", "prepare_slice")
+    dropped = material.number(sample, "cells_dropped", "prepare_slice")
     if not read or not dropped:
         return []
     share = dropped / read
@@ -81,7 +81,7 @@ def _counts(material: Material, sample: str) -> list[Finding]:
     if material.expression is None:
         return []
     genes = float(np.median(material.expression.detected[material.samples[sample]]))
-    panel = material.figure(sample, "genes", "prepare_slice")
+    panel = material.number(sample, "genes", "prepare_slice")
     limits = GENES_A_CELL if panel is None or panel >= 100 else (3, 2)  # small panels have fewer
     level = below(genes, limits)
     if level == "good":
@@ -91,7 +91,7 @@ def _counts(material: Material, sample: str) -> list[Finding]:
 
 
 def _controls(material: Material, sample: str) -> list[Finding]:
-    rate = material.figure(sample, "control_rate", "prepare_slice")
+    rate = material.number(sample, "control_rate", "prepare_slice")
     level = "good" if rate is None else above(float(rate), CONTROL_RATE)
     if level == "good":
         return []
@@ -100,12 +100,12 @@ def _controls(material: Material, sample: str) -> list[Finding]:
 
 
 def _reference(material: Material, sample: str) -> list[Finding]:
-    shared = material.figure(sample, "genes_shared", "ot_sparsity")
+    shared = material.number(sample, "genes_shared", "ot_sparsity")
     if shared is None:
         return []
     level = below(shared, REFERENCE_GENES)
     remedy = "" if level == "good" else "Give a reference that holds more of the panel."
-    panel = material.figure(sample, "genes", "ot_sparsity", "prepare_slice")
+    panel = material.number(sample, "genes", "ot_sparsity", "prepare_slice")
     of = "" if panel is None else f" of its {panel:,}"
     words = f"{shared:,}{of} genes are in the reference."
     evidence = "--min_shared_genes: the pipeline stops below 10 unless told otherwise"
@@ -129,10 +129,10 @@ def _shared(material: Material, sample: str) -> list[Finding]:
 
 
 def _propagation(material: Material, sample: str) -> list[Finding]:
-    imputed = material.figure(sample, "values_imputed", "impute")
-    before = material.figure(sample, "nonzero_fraction_before", "impute")
-    after = material.figure(sample, "nonzero_fraction_after", "impute")
-    target = material.figure(sample, "nonzero_fraction_target", "impute")
+    imputed = material.number(sample, "values_imputed", "impute")
+    before = material.number(sample, "nonzero_fraction_before", "impute")
+    after = material.number(sample, "nonzero_fraction_after", "impute")
+    target = material.number(sample, "nonzero_fraction_target", "impute")
     if None in (imputed, before, after):
         return []
     if not imputed:
@@ -147,24 +147,27 @@ def _propagation(material: Material, sample: str) -> list[Finding]:
 def _labels(material: Material, sample: str) -> list[Finding]:
     found = []
     for record in material.of_stage("annotate"):
-        share = (record.get("unknown") or {}).get(sample)
-        if share is not None and share > 0:
+        share = _mapping(record.get("unknown")).get(sample)
+        if isinstance(share, float) and share > 0:
             level = above(share, UNKNOWN)
             remedy = "" if level == "good" else "Add labels of this tissue: --reference_labels."
             words = f"{share:.1%} of its cells are unknown: unlike all labelled ones."
             evidence = "docs/annotation.md: up to 13 % of cells of known types are called so"
             found.append(Finding(level, "unknown cells", words, remedy, evidence))
-        for row in record.get("held_out") or []:
+        held_out = record.get("held_out")
+        for row in map(_mapping, held_out if isinstance(held_out, list) else []):
             right = row.get("accuracy")
-            if (
-                row.get("sample") == sample
-                and right is not None
-                and below(right, ACCURACY) != "good"
-            ):
+            if row.get("sample") != sample or not isinstance(right, float):
+                continue
+            if below(right, ACCURACY) != "good":
                 words = f"With its labels hidden, {right:.0%} of them were found again."
                 remedy = "Trust carried-over labels of such slices only where probability is high."
                 found.append(Finding(below(right, ACCURACY), "labels", words, remedy, BY_HABIT))
     return found
+
+
+def _mapping(found: object) -> Mapping:
+    return found if isinstance(found, Mapping) else {}
 
 
 def _alignment(material: Material, sample: str) -> list[Finding]:
@@ -176,7 +179,8 @@ def _alignment(material: Material, sample: str) -> list[Finding]:
             return []
         if row["method"] != "identity":
             far = row.get("rmsd")
-            off = f"; landmarks lie {far:.0f} µm from their partners" if far == far else ""
+            known = isinstance(far, float) and np.isfinite(far)
+            off = f"; landmarks lie {far:.0f} µm from their partners" if known else ""
             return [Finding("good", "alignment", f"Aligned to {row['reference']}{off}.")]
         reason = row.get("reason")
         why = f": {reason}" if isinstance(reason, str) and reason else ""

@@ -148,16 +148,18 @@ class Expression:
 
 
 def read_some_genes(path: str | Path, genes: Iterable[str], rows: int = 8192) -> Expression | None:
-    """Expression of a file, read so many rows at a time; None where X is not there, or not sparse.
+    """Expression of a file, read so many rows at a time; None where X is not there, or not CSR.
 
     Of `genes` those that the file has, in its order.
     """
     with hdf5.reading(path, ANNDATA), h5py.File(path) as file:
-        if not isinstance(file.get("X"), h5py.Group) or "indptr" not in file["X"]:
+        if "X" not in file or file["X"].attrs.get("encoding-type") != "csr_matrix":
             return None
         names = ad.io.read_elem(file["var"]).index.astype(str)
         has = file.get("varm/measured")
         measured = None if has is None else ad.io.read_elem(has)
+        if not isinstance(measured, pd.DataFrame):
+            measured = None
         wanted = np.flatnonzero(names.isin(list(genes)))
         matrix = ad.io.sparse_dataset(file["X"])
         raw = file.get("layers/counts")

@@ -139,6 +139,8 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self._terminal:
             click.echo("", err=True)
+        if self.done < self.total:  # what is repeated until it is good enough
+            self._write(f"ended at {self.done}/{self.total}")
 
     def update(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more, and say so when the last line is old enough."""

@@ -94,6 +94,12 @@ def test_what_cells_can_be_coloured_by(material):
     assert offered["counts of the cell"].limits[0] == 0 and "Absent" not in offered
 
 
+def test_a_slice_that_is_called_as_a_missing_label_keeps_its_name(material):
+    material.data.obs["sample"] = list("aaa") + ["NA"] * 3
+    (by,) = (by for by in colourings.offered(material) if by.title == "slice")
+    assert by.names == ["NA", "a"] and by.codes.tolist() == [1, 1, 1, 0, 0, 0]
+
+
 def test_beyond_the_palette_its_colours_come_again_paler():
     by = figures.colouring("type", [f"t{i}" for i in range(30)])
     shades = colourings.category(by, "type", "type").colours

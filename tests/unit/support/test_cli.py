@@ -247,6 +247,10 @@ def test_progress_of_a_task_is_in_its_work_folder(monkeypatch, tmp_path):
         "train_cae a: epochs 75 %, 15/20, 5 s left loss 1",
         "train_cae a: epochs 100 %, 20/20, 0 s left loss 1",
     ]
+    with Run("impute", {"output": "b.imputed.h5ad"}).progress(30, "propagation") as progress:
+        progress.update(2)
+    told = (tmp_path / "work/progress.log").read_text()
+    assert told.endswith("impute b: propagation ended at 2/30\n")
     (tmp_path / "work/progress.log").unlink()
     (tmp_path / "work/progress.log").mkdir()  # cannot be written
     steps()

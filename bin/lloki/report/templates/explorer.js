@@ -243,7 +243,7 @@ async function explore() {
   choice("#colour", head.colours.map((c, i) => [i, c.title, c.group]), i => { view.colour = +i; view.hidden.clear(); });
   choice("#umap", head.umaps.map((u, i) => [i, u.title]), i => { view.umap = +i; });
   choice("#map", [["all", "all slices, each in its own frame"],
-    ...head.frames.map((f, i) => [`frame:${i}`, `aligned: ${f.slices.join(", ")}`, "Aligned"]),
+    ...head.frames.map((f, i) => [`frame:${i}`, `${f.slices.length} slices, aligned to ${f.name}`, "Aligned"]),
     ...head.slices.map((s, i) => [`slice:${i}`, s.name, "One slice"])], value => { view.map = value; });
   find("#size").oninput = event => { view.size = +event.target.value; draw(); };
   if (step > 1) find("#explorer .note").append(" This browser has no WebGL: 4,000 cells are shown.");
