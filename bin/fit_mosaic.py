@@ -14,7 +14,7 @@ from lloki.support.cli import Run, command
 @click.option("--ridge", type=click.FloatRange(0, min_open=True), default=0.3)
 @click.option("--seed", type=int, default=0, help="Recorded; the fit draws no random number.")
 def main(run: Run, input, output, rank, rounds, ridge, seed) -> None:
-    """Fit one low-rank model to slices and references with different gene panels.
+    """Fit one factor model to slices and references with different gene panels.
 
     The data set with the most genes, and cells enough, starts it; all count the same, whatever
     their size.

@@ -16,6 +16,8 @@ KNOWN = (
     (r"nothing was imputed", "good", "nothing: measured cells are dense already"),
     (r"is not aligned to", "doubt", "nothing, if the slices are of different regions; else see "
      "the pairs under Alignment"),
+    (r"its cells count as not labelled", "good", "nothing, if it has no labels: those of others "
+     "are carried over to it"),
     (r"share no gene", "doubt", "nothing, if labels and mixing look right: they meet in the "
      "embedding alone"),
     (r"of one species, and named by symbols", "bad", "give a reference of the same species and "

@@ -19,7 +19,7 @@ from lloki.slices.genes import match_keys
 from lloki.support.clusters import assign
 
 EMBEDDERS = {
-    "mosaic": "the mosaic model (low-rank, fitted to the data of this run; no pretrained weights)",
+    "mosaic": "the mosaic model (factor analysis of this run's own data; no pretrained weights)",
     "scgpt": "scGPT, a pretrained transformer",
 }
 CLUSTER = "lloki_cluster"  # of obs

@@ -66,6 +66,9 @@ def niches(material: Material) -> Section:
     if material.niches is None:
         remedy = "They are found with --niche FOCUS:NEIGHBOUR."
         return Section("niches", title, lead, [absent("niche programs", remedy)])
+    if material.niches_table.empty:
+        remedy = "No slice has enough cells of the kinds that were asked for (50 of each)."
+        return Section("niches", title, lead, [absent("niche programs", remedy)])
     drawn, folded = pictures(material), {}
     for niche in material.niches[:SHOWN]:
         verdict = str(niche.record["verdict"])

@@ -174,6 +174,10 @@ def _alignment(material: Material, sample: str) -> list[Finding]:
     if material.transforms is None or len(material.samples) < 2:
         return []
     rows = material.transforms.astype({"sample": str, "reference": str})
+    laid = (rows["reference"] == sample) & (rows["sample"] != sample)
+    on_it = rows.loc[laid & (rows["method"] != "identity"), "sample"].tolist()
+    if on_it:
+        return [Finding("good", "alignment", f"Aligned to it: {', '.join(on_it)}.")]
     for row in rows[rows["sample"] == sample].to_dict("records"):
         if row["reference"] == sample:
             return []
@@ -196,10 +200,15 @@ def _inputs(material: Material, sample: str) -> list[Finding]:
     """Doubts that reading the slice raised: of units, normalisation, columns."""
     stages = material.of_stage("prepare_slice", "check_inputs", "ot_sparsity", "impute")
     return [
-        Finding(one.level, "input", _sentence(one.text), _sentence(one.remedy))
+        Finding(one.level, "input", _told(one.text, sample), _sentence(one.remedy))
         for one in cautions(stages, list(material.samples))
         if one.sample == sample and one.level != "good"
     ]
+
+
+def _told(words: str, sample: str) -> str:
+    """A sentence, in which the slice's name stays as it is written."""
+    return words.rstrip(".") + "." if words.startswith(sample) else _sentence(words)
 
 
 def _sentence(words: str) -> str:

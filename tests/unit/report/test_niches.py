@@ -1,5 +1,7 @@
 """The report's section on niche programs: all pairs, pictures, what is not found by name."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -61,6 +63,11 @@ def test_the_section_has_every_pair_and_the_pictures_of_the_first(material):
     kinds = ("null", "genes", "map", "umap")
     assert set(drawn) == {f"niche_F_near_B_{kind}" for kind in kinds}
     assert html(section).count("<img") == len(drawn)
+
+
+def test_no_pair_with_enough_cells_is_told(material):
+    none = replace(material, niches=[], niches_table=material.niches_table[:0])
+    assert "No slice has enough cells" in html(niches.niches(none))
 
 
 def test_the_null_s_picture_tells_both_correlations_and_their_chance(material):

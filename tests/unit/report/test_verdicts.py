@@ -90,6 +90,24 @@ def motions(method, reason=None):
     })  # fmt: skip
 
 
+def test_a_slice_on_which_others_lie_is_aligned():
+    table = motions("robust")
+    table.loc[2] = ["c", "c", "identity", np.nan, "the reference itself"]
+    table.loc[1, ["reference", "reason"]] = "c", "chance"
+    (one,) = [
+        f for f in verdicts.of_slice(material(transforms=table), "b") if f.topic == "alignment"
+    ]
+    assert (one.level, one.words) == ("good", "Aligned to it: a.")
+
+
+def test_a_slice_without_labels_is_no_doubt():
+    warning = "a has no column 'type' (none): its cells count as not labelled"
+    record = of("prepare_slice", warnings=[warning])
+    assert found("input", record) is None
+    (one,) = cautions([record], ["a"])
+    assert one.level == "good" and "carried over" in one.remedy
+
+
 def test_alignment_of_a_slice_and_of_the_run():
     level, words = found("alignment", transforms=motions("robust"))
     assert (level, words) == ("good", "Aligned to b; landmarks lie 12 µm from their partners.")
