@@ -53,8 +53,8 @@ def main(
     for warning in inspection.doubts(slices, references, label_key, known):
         run.warn(warning)
     rows = inspection.table(slices, references, label_key)
-    pairs = inspection.pairs_of_kinds(slices, label_key) if "all" in niches else len(niches)
-    taken = _cost(inspection.read(slices), embedder, methods, metagenes, pairs)
+    asked = inspection.pairs_of_kinds(slices, label_key) if "all" in niches else len(niches)
+    taken = _cost(inspection.read(slices), embedder, methods, metagenes, asked)
     pairs = {
         f"{a} {b}": n for (a, b), n in inspection.shared_genes(inspection.read(slices)).items()
     }

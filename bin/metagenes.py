@@ -78,6 +78,11 @@ def main(run: Run, input, slice, output, found, label_key, k, graph, markers, ge
     if given is None and head.n_obs < 2 * k:
         fact = f"{head.n_obs} cells are too few for {k} metagenes"
         raise InputError(input, fact, "ask for fewer with --k")
+    if given is not None:
+        _, (_, width) = parts.read_cells(input, SPACE)
+        if len(given[1]) != width:
+            fact = f"it is of {len(given[1])} dimensions, {SPACE} has {width}"
+            raise InputError(model, fact, "give the model of this embedding")
     expressed = heads_of_slices(slice, head)
 
     # slices by name: what is found does not depend on the order in which they came
@@ -87,9 +92,6 @@ def main(run: Run, input, slice, output, found, label_key, k, graph, markers, ge
     starts = np.cumsum([0, *(len(rows[s]) for s in samples)])
     graphs, values = _cells(run, input, head.n_obs, order, starts, samples, graph,
                             options.pop("long_edges"), seed)  # fmt: skip
-    if given is not None and len(given[1]) != values.shape[1]:
-        fact = f"it is of {len(given[1])} dimensions, {SPACE} has {values.shape[1]}"
-        raise InputError(model, fact, "give the model of this embedding")
     labels = {s: _labels(head.obs, label_key, rows[s]) for s in samples}
     if given is None:
         cells, fit, floors, stable = _fit(run, values, graphs, starts, k, repeats, seed, options)

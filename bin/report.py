@@ -128,33 +128,31 @@ def _record(path: str) -> dict:
 
 def _mapping(path: str | None) -> dict:
     """A JSON or YAML file that holds names and values; nothing for no path."""
-    if path is None:
-        return {}
+    found = {} if path is None else _content(path)
+    if not isinstance(found, dict):
+        raise InputError(path, "it holds no names and values", "give the file that a stage wrote")
+    return found
+
+
+def _content(path: str) -> object:
+    """What a JSON or YAML file holds; InputError where it cannot be read."""
     if not Path(path).is_file():
         raise InputError(path, "no such file", "check the path")
     import yaml
 
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text("utf-8")
         # BaseLoader leaves versions such as 1.10 as text
-        found = json.loads(text) if path.endswith(".json") else yaml.load(text, yaml.BaseLoader)
+        return json.loads(text) if path.endswith(".json") else yaml.load(text, yaml.BaseLoader)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(path, f"not readable ({type(error).__name__})", "make it again") from None
-    if not isinstance(found, dict):
-        raise InputError(path, "it holds no names and values", "give the file that a stage wrote")
-    return found
 
 
 def _index(path: str | None) -> list[dict]:
     """The rows of index.json: slice, stage and address of a file each."""
     if path is None:
         return []
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "check the path")
-    try:
-        rows = json.loads(Path(path).read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, f"not readable ({type(error).__name__})", "make it again") from None
+    rows = _content(path)
     whole = isinstance(rows, list) and all(isinstance(r, dict) and "file" in r for r in rows)
     if not whole:
         raise InputError(path, "it is no index of files", "give the index.json of a run")

@@ -14,9 +14,8 @@ from lloki.support.errors import InputError
 @click.option("--output", required=True, help="The embedding to write: SAMPLE.fp.h5ad.")
 def main(run: Run, input, embedding_key, output) -> None:
     """Write obsm[key] of a slice, rows of length 1, as every later stage reads an embedding."""
-    import numpy as np
-
     from lloki.slices import checks, files
+    from lloki.support.neighbours import unit_rows
 
     data = files.read_h5ad(input)
     if "spatial" not in data.obsm:
@@ -24,7 +23,7 @@ def main(run: Run, input, embedding_key, output) -> None:
     vectors = checks.brought_embedding(data, embedding_key, input)
     name = data.uns.get("lloki", {}).get("prepare_slice", {}).get("embedding_model", embedding_key)
     embedded = files.without_expression(data)
-    embedded.obsm["X_lloki_fp"] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    embedded.obsm["X_lloki_fp"] = unit_rows(vectors)
     files.record(embedded, "embedding", embedder=str(name), key=embedding_key)
     run.report(
         sample=files.sample_name(data, input), embedder=str(name), cells=data.n_obs,
