@@ -178,7 +178,7 @@ def scanvi(python, data, i, atlas_codes):
         ad.AnnData(np.concatenate(counts), obs).write_h5ad(f"{folder}/in.h5ad")
         script = Path(__file__).parent / "support/run_scanvi.py"
         subprocess.run([f"{python}/bin/python", script, f"{folder}/in.h5ad", f"{folder}/out.csv"],
-                       check=True, capture_output=True)  # fmt: skip
+                       check=True, stdout=sys.stderr)  # fmt: skip
         table = pd.read_csv(f"{folder}/out.csv").iloc[: slice.n_obs]
     found = np.zeros((slice.n_obs, len(data.labels)))
     for name, column in table.items():

@@ -26,7 +26,7 @@ scvi.model.SCVI.setup_anndata(known, batch_key="batch", labels_key="label")
 how = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "logger": False}
 first = scvi.model.SCVI(known, n_layers=2, n_latent=30, gene_likelihood="nb")
 first.train(early_stopping=True, **how)
-print(len(first.history["elbo_train"]), "epochs")
+print(first.trainer.current_epoch, "epochs")
 model = scvi.model.SCANVI.from_scvi_model(first, "?")
 model.train(max_epochs=20, n_samples_per_label=100, **how)
 model.predict(data, soft=True).to_csv(target, index=False)
