@@ -349,7 +349,6 @@ def read(paths, references, key, seed):
     import integration
 
     from lloki.annotation import vocabularies
-    from lloki.embedding import mosaic
     from lloki.slices import files
 
     atlases = [files.read_reference(path) for path in references]
@@ -357,17 +356,12 @@ def read(paths, references, key, seed):
         atlas.uns["path"] = path
     cells = [integration.prepare(path) for path in paths]
     matrices = [integration.propagate(c, atlases) for c in cells]
-    sets = mosaic.Datasets()
-    for n, (data, matrix) in enumerate([*((a, a.X) for a in atlases),
-                                        *zip(cells, matrices, strict=True)]):  # fmt: skip
-        sets.add(str(n), matrix, data.var_names)
-    model = sets.fit()
-    fp = [mosaic.embed(model, m, c.var_names) for c, m in zip(cells, matrices, strict=True)]
+    fp = integration.embed(cells, matrices, atlases)
     lloki = integration.integrate(fp, cells, seed, {})
     own = [integration.labels_of(c, key, "Other") for c in [*cells, *atlases]]
     labels = sorted(set(np.concatenate(own)) - {None})
     codes = [vocabularies.codes(values, labels) for values in own]
-    return Data(cells, atlases, model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :])
+    return Data(cells, atlases, fp.model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :])
 
 
 if __name__ == "__main__":
