@@ -361,7 +361,9 @@ def read(paths, references, key, seed):
     own = [integration.labels_of(c, key, "Other") for c in [*cells, *atlases]]
     labels = sorted(set(np.concatenate(own)) - {None})
     codes = [vocabularies.codes(values, labels) for values in own]
-    return Data(cells, atlases, fp.model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :])
+    return Data(
+        cells, atlases, fp.model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :]
+    )
 
 
 if __name__ == "__main__":
