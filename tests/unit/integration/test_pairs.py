@@ -194,3 +194,12 @@ def test_neighbours_are_of_the_own_slice_and_not_the_cell(device):
     assert (near != np.arange(180)[:, None]).all()
     tiny = pairs.own_neighbors(embedding[:3], np.array([0, 0, 1]), 4, gpu=gpu)
     assert tiny.tolist() == [[1] * 4, [0] * 4, [2] * 4]
+
+
+def test_a_missing_label_is_no_type():
+    partners = pairs.Partners(np.array([0, 2, 3, 4]), np.array([1, 2, 0, 0]))
+    kept = partners.within(np.array(["a", "b", ""]))
+    assert kept.table().tolist() == [[0, 2], [2, 0]]
+    space = np.random.default_rng(0).normal(size=(4, 3))
+    found = pairs.hard_negatives(space, np.zeros(4, int), np.array(["a", "b", "", ""]))
+    assert found.tolist() == [1, 0, -1, -1]
