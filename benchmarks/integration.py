@@ -198,9 +198,9 @@ def propagate(cells, atlases):
 
 
 class Spaces(list):
-    """The embedding of each slice; reference: that of cells of the references, or None."""
+    """The embedding of each slice; reference: that of cells of references, or None; model."""
 
-    reference = None
+    reference = model = None
 
 
 def embed(cells, matrices, atlases):
@@ -215,6 +215,7 @@ def embed(cells, matrices, atlases):
     model = datasets.fit()
     parts = zip(cells, matrices, strict=True)
     spaces = Spaces(mosaic.embed(model, matrix, c.var_names) for c, matrix in parts)
+    spaces.model = model
     if atlases:
         known = [(reference.some(a.X, len(atlases)), a.var_names) for a in atlases]
         spaces.reference = reference.embed(model, known)
