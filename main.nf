@@ -43,7 +43,8 @@ workflow LLOKI {
 
     // All slices together: one latent space, one frame of coordinates, one file.
     adapted = model_folder() ? model_folder().resolve('cae') : []
-    TRAIN_CAE(by_sample(trained_on(fp)), by_sample(trained_on(slices)), adapted, settings('train_cae'))
+    mosaic = embedder() == 'mosaic' ? LLOKI_FP.out.model : []
+    TRAIN_CAE(by_sample(trained_on(fp)), by_sample(trained_on(slices)), adapted, mosaic, settings('train_cae'))
     INFER_CAE(fp, TRAIN_CAE.out.model, settings('infer_cae'))
     // Slices of the run to add to join here, as they are.
     FORMER_SLICE(former, TRAIN_CAE.out.model, settings('former_slice'))
@@ -51,7 +52,6 @@ workflow LLOKI {
     together = slices.mix(FORMER_SLICE.out.slice)
     ALIGNMENT(lloki)
     INTEGRATE(ALIGNMENT.out.lloki, by_sample(together), settings('integrate'))
-    mosaic = embedder() == 'mosaic' ? LLOKI_FP.out.model : []
 
     // What it shows: labels, clusters, domains, programs; the integrated file with all of that.
     FINDINGS(INTEGRATE.out.integrated, INTEGRATE.out.json, together, references, mosaic, labels)
@@ -68,7 +68,8 @@ workflow LLOKI {
     // What else there is for these cells (--benchmark, --ablation), and how good it all is.
     LLOKI_FP_WITHOUT_PARTS(slices, references, LLOKI_FP.out.graph, LLOKI_FP.out.model, methods)
     embedded = [fp: fp.mix(FORMER_SLICE.out.lloki), slice: LLOKI_FP_WITHOUT_PARTS.out.slice, filled: LLOKI_FP_WITHOUT_PARTS.out.filled]
-    COMPARE(methods, together, embedded, distinct_references(references, channel.fromList(held_references())))
+    models = [fp: LLOKI_FP.out.model, slice: LLOKI_FP_WITHOUT_PARTS.out.slice_model, filled: LLOKI_FP_WITHOUT_PARTS.out.filled_model]
+    COMPARE(methods, together, embedded, models, distinct_references(references, channel.fromList(held_references())))
     BENCHMARK(
         INTEGRATE.out.integrated, COMPARE.out.embeddings, COMPARE.out.not_run,
         settings('benchmark', ['--label-key': labels.take(1), '--expected': methods*.method]),

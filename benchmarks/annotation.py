@@ -178,7 +178,7 @@ def scanvi(python, data, i, atlas_codes):
         ad.AnnData(np.concatenate(counts), obs).write_h5ad(f"{folder}/in.h5ad")
         script = Path(__file__).parent / "support/run_scanvi.py"
         subprocess.run([f"{python}/bin/python", script, f"{folder}/in.h5ad", f"{folder}/out.csv"],
-                       check=True, capture_output=True)  # fmt: skip
+                       check=True, stdout=sys.stderr)  # fmt: skip
         table = pd.read_csv(f"{folder}/out.csv").iloc[: slice.n_obs]
     found = np.zeros((slice.n_obs, len(data.labels)))
     for name, column in table.items():
@@ -349,7 +349,6 @@ def read(paths, references, key, seed):
     import integration
 
     from lloki.annotation import vocabularies
-    from lloki.embedding import mosaic
     from lloki.slices import files
 
     atlases = [files.read_reference(path) for path in references]
@@ -357,17 +356,14 @@ def read(paths, references, key, seed):
         atlas.uns["path"] = path
     cells = [integration.prepare(path) for path in paths]
     matrices = [integration.propagate(c, atlases) for c in cells]
-    sets = mosaic.Datasets()
-    for n, (data, matrix) in enumerate([*((a, a.X) for a in atlases),
-                                        *zip(cells, matrices, strict=True)]):  # fmt: skip
-        sets.add(str(n), matrix, data.var_names)
-    model = sets.fit()
-    fp = [mosaic.embed(model, m, c.var_names) for c, m in zip(cells, matrices, strict=True)]
+    fp = integration.embed(cells, matrices, atlases)
     lloki = integration.integrate(fp, cells, seed, {})
     own = [integration.labels_of(c, key, "Other") for c in [*cells, *atlases]]
     labels = sorted(set(np.concatenate(own)) - {None})
     codes = [vocabularies.codes(values, labels) for values in own]
-    return Data(cells, atlases, model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :])
+    return Data(
+        cells, atlases, fp.model, fp, lloki, labels, codes[: len(cells)], codes[len(cells) :]
+    )
 
 
 if __name__ == "__main__":

@@ -197,9 +197,15 @@ def propagate(cells, atlases):
     return propagation.denoise(cells.X, imputed, steps.build(imputed, places))
 
 
+class Spaces(list):
+    """The embedding of each slice; reference: that of cells of references, or None; model."""
+
+    reference = model = None
+
+
 def embed(cells, matrices, atlases):
     """The mosaic embedding of every slice; the model is fitted to slices and references."""
-    from lloki.embedding import mosaic
+    from lloki.embedding import mosaic, reference
 
     sets = [(a.var_names, a.X) for a in atlases]
     sets += zip((c.var_names for c in cells), matrices, strict=True)
@@ -208,7 +214,12 @@ def embed(cells, matrices, atlases):
         datasets.add("", matrix, symbols)
     model = datasets.fit()
     parts = zip(cells, matrices, strict=True)
-    return [mosaic.embed(model, matrix, c.var_names) for c, matrix in parts]
+    spaces = Spaces(mosaic.embed(model, matrix, c.var_names) for c, matrix in parts)
+    spaces.model = model
+    if atlases:
+        known = [(reference.some(a.X, len(atlases)), a.var_names) for a in atlases]
+        spaces.reference = reference.embed(model, known)
+    return spaces
 
 
 def baseline(method, cells, seed, embedded, references):
@@ -258,6 +269,7 @@ def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = (
 
     import infer_cae
     import train_cae
+    from lloki.embedding import reference
     from lloki.slices import files
 
     with tempfile.TemporaryDirectory() as folder:
@@ -268,6 +280,11 @@ def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = (
             ad.AnnData(obs=keep, obsm={"X_lloki_fp": space}).write_h5ad(inputs[-1])
             expression.append(f"{folder}/{i:03}.slice.h5ad")
             files.write_h5ad(part, expression[-1])
+        known = getattr(embedded, "reference", None)
+        if known is not None:
+            Path(folder, "mosaic").mkdir()
+            reference.save(known, Path(folder, "mosaic"))
+            more = ["--mosaic", f"{folder}/mosaic", *more]
         others = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         trained = [only is None or c.obs["sample"].iloc[0] in only for c in cells]
         run(CliRunner(), train_cae.main, *(f"--input={p}" for p in compress(inputs, trained)),

@@ -5,9 +5,11 @@ Cells of 20 types in slices of two technologies, 100 shared genes and as many ow
 for, LLOKI of 128 numbers, LLOKI-FP of 40. A row for each size and step: seconds of the processor,
 by the clock, peak memory, size of the file. `joining` is without UMAPs, `UMAPs` what they take
 beside; `scores` are those of X_lloki against the baseline; `labels`, `clusters` and `domains` are
-`annotate.py`, with labels of four slices in five, `cluster.py` and `domains.py`.
+`annotate.py`, with labels of four slices in five, `cluster.py` and `domains.py`. With `--folder`
+files are kept, of one size; then `--skip joining` goes on with those that lie there.
 """
 
+import contextlib
 import math
 import os
 import subprocess
@@ -22,7 +24,7 @@ import numpy as np
 BIN = Path(__file__).resolve().parents[1] / "bin"
 sys.path.insert(0, str(BIN))
 
-STEPS = "UMAPs labels clusters domains scores report".split()
+STEPS = "joining UMAPs labels clusters domains scores report".split()
 TYPES, GENES, WIDTHS = 20, 100, {"X_lloki": 128, "X_lloki_fp": 40}
 
 
@@ -31,35 +33,37 @@ TYPES, GENES, WIDTHS = 20, 100, {"X_lloki": 128, "X_lloki_fp": 40}
 @click.option("--slices", default=5, show_default=True)
 @click.option("--own-genes", default=0, show_default=True, help="Of each technology.")
 @click.option("--skip", multiple=True, type=click.Choice(STEPS))
-def main(cells, slices, own_genes, skip) -> None:
+@click.option("--folder", type=click.Path(file_okay=False), help="To keep the files in.")
+def main(cells, slices, own_genes, skip, folder) -> None:
     """Print a row for each size and step, and how steps grow from one size to the next."""
     print(
         f"{'cells':>9} {'step':8} {'CPU s':>8} {'wall s':>8} {'peak MB':>8} {'file MB':>7}  growth"
     )
     before: dict[str, tuple[int, float]] = {}
     for size in cells:
-        with tempfile.TemporaryDirectory() as folder:
-            for step, (cpu, wall, peak) in _steps(Path(folder), size, slices, own_genes, skip):
+        place = contextlib.nullcontext(folder) if folder else tempfile.TemporaryDirectory()
+        with place as at:
+            for step, (cpu, wall, peak) in _steps(Path(at), size, slices, own_genes, skip):
                 growth = ""
                 if step in before:
                     smaller, taken = before[step]
                     growth = f"n^{math.log(cpu / taken) / math.log(size / smaller):.2f}"
                 before[step] = size, cpu
-                size_mb = (Path(folder) / "integrated.h5ad").stat().st_size / 1e6
+                size_mb = (Path(at) / "integrated.h5ad").stat().st_size / 1e6
                 figures = f"{cpu:8.1f} {wall:8.1f} {peak:8.0f} {size_mb:7.0f}"
                 print(f"{size:9,} {step:8} {figures}  {growth}", flush=True)
 
 
 def _steps(folder: Path, cells: int, slices: int, own_genes: int, skip: tuple[str, ...]):
     """Steps and what they took, one after the other."""
-    given = []
-    for number in range(slices):
-        given += _write(folder, number, cells // slices, own_genes)
-    joined = folder / "integrated.h5ad"
-    command = ["integrate.py", *given, "--output", joined]
-    alone = _run(*command, "--no-umap")
-    yield "joining", alone
-    if "UMAPs" not in skip:
+    joined, given = folder / "integrated.h5ad", []
+    if "joining" not in skip:
+        for number in range(slices):
+            given += _write(folder, number, cells // slices, own_genes)
+        command = ["integrate.py", *given, "--output", joined]
+        alone = _run(*command, "--no-umap")
+        yield "joining", alone
+    if given and "UMAPs" not in skip:
         whole = _run(*command)
         yield "UMAPs", (whole[0] - alone[0], whole[1] - alone[1], whole[2])
     if "labels" not in skip:

@@ -63,8 +63,9 @@ def main(run: Run, input, slice, output, found, labels, label_key, resolution, r
     if found:
         _write_cells(run, found, head.obs_names, order, graph, (first, outer), (codes, inner), k)
     run.report(
-        samples=sorted(expressed), cells=head.n_obs, neighbours=k, resolution=coarse,
-        resolution_fine=fine, chosen_on=0 if table is None else min(head.n_obs, clusters.CELLS),
+        samples=sorted(expressed), cells=head.n_obs, neighbours=k, recall=graph.recall,
+        resolution=coarse, resolution_fine=fine,
+        chosen_on=0 if table is None else min(head.n_obs, clusters.CELLS),
         clusters=len(outer), clusters_fine=len(inner), genes=tables["markers"]["gene"].nunique(),
     )  # fmt: skip
 
@@ -206,7 +207,8 @@ def _write_cells(run, path, cells, order, graph, first, second, k) -> None:
         for key, (codes, names) in {"lloki_cluster": first, "lloki_cluster_fine": second}.items()
     })  # fmt: skip
     if not (np.diff(order) == 1).all():
-        graph = type(graph)(*(one[back][:, back] for one in graph))
+        graph = graph._replace(distances=graph.distances[back][:, back],
+                               weights=graph.weights[back][:, back])  # fmt: skip
     keys = {"connectivities_key": "connectivities", "distances_key": "distances"}
     notes = {"n_neighbors": k, "method": "umap", "metric": "euclidean", "use_rep": SPACE}
     obsp = {"distances": graph.distances, "connectivities": graph.weights}

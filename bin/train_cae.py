@@ -16,8 +16,8 @@ import click
 from lloki.support.cli import Run, command, device_option, seed_option
 from lloki.support.errors import InputError
 
-PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_smoothing": 0, "pair_genes": False,
-             "level": 0.0}  # fmt: skip
+PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_neighbors": 40, "pair_smoothing": 0,
+             "pair_genes": False, "pair_reference": False, "level": 0.0}  # fmt: skip
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
     "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
@@ -28,24 +28,27 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--input", required=True, multiple=True, help="SAMPLE.fp.h5ad; repeatable.")
 @click.option("--slice", "expression", multiple=True,
               help="SAMPLE.slice.h5ad: genes by which pairs are found; repeatable.")  # fmt: skip
+@click.option("--mosaic", help="Folder that fit_mosaic.py wrote: pairs by its reference, too.")
 @click.option("--output", required=True, help="The model folder to write.")
 @click.option("--latent-dim", type=click.IntRange(1), default=128)
 @click.option("--batch-dim", type=click.IntRange(1), default=10, help="Numbers of a batch token.")
 @click.option("--lambda-rec", type=click.FloatRange(0), default=1.0, help="Reconstruction.")
 @click.option("--lambda-trip", type=click.FloatRange(0), default=10.0, help="Triplets.")
-@click.option("--lambda-bc", type=click.FloatRange(0), default=100.0, help="Conservation.")
+@click.option("--lambda-bc", type=click.FloatRange(0), default=200.0, help="Conservation.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4)
 @click.option("--weight-decay", type=click.FloatRange(0), default=1e-4)
 @click.option("--chunk-size", type=click.IntRange(1), default=2000, help="Most cells in a step.")
 @click.option("--epochs", default="auto", help="auto: about 600 steps.")
 @click.option("--margin", type=click.FloatRange(0), default=1.0, help="Margin of the triplets.")
 @click.option("--neighbors", type=click.IntRange(1), default=30, help="Conserved neighbours.")
-@click.option("--pair-neighbors", type=click.IntRange(1), default=40, help="k of mutual pairs.")
+@click.option("--pair-neighbors", type=click.IntRange(1), default=80, help="k of mutual pairs.")
 @click.option("--pair-smoothing", type=click.IntRange(0), default=30,
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,
               help="With --slice: pairs by the genes that two panels share, too.")  # fmt: skip
-@click.option("--level", type=click.FloatRange(0), default=1.0,
+@click.option("--pair-reference/--no-pair-reference", default=True,
+              help="With --mosaic: pairs by where cells lie in the reference, too.")  # fmt: skip
+@click.option("--level", type=click.FloatRange(0), default=0.5,
               help="A batch starts from a linear map onto its partners, held to the identity by so "
               "many variances; 0: no map.")  # fmt: skip
 @click.option("--train-slices", type=click.Choice(["auto", "all"]), default="auto",
@@ -67,8 +70,8 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @seed_option
 @device_option
 def main(
-    run: Run, input, expression, output, epochs, cell_type_key, negatives, adapt_from, checkpoint,
-    checkpoint_seconds, device, **options,
+    run: Run, input, expression, mosaic, output, epochs, cell_type_key, negatives, adapt_from,
+    checkpoint, checkpoint_seconds, device, **options,
 ) -> None:  # fmt: skip
     """Train LLOKI-CAE: one latent space for all slices, from their LLOKI-FP embeddings.
 
@@ -110,8 +113,8 @@ def main(
                 tokens, embedding.shape[1], *sizes, options["seed"], options["level"] > 0
             )
         chosen, labels = _training_set(
-            run, data, embedding, batches, expression, left | known_slices, old, cell_type_key,
-            negatives, where, options,
+            run, data, embedding, batches, expression, mosaic, left | known_slices, old,
+            cell_type_key, negatives, where, options,
         )  # fmt: skip
         cells = chosen.cells
         if not old and options["level"]:
@@ -122,8 +125,11 @@ def main(
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}
         settings = training.Training(**told, epochs=_epochs(epochs) or training.epochs_for(steps))
         trainer = training.Trainer(cells, chosen.partners, model, settings, where, known)
-        left_out = "input", "expression", "output", "checkpoint", "checkpoint_seconds", "device"
-        training_of = identity(run.options, left_out, sorted({*input, *expression}))
+        left_out = (
+            "input", "expression", "mosaic", "output", "checkpoint", "checkpoint_seconds", "device",
+        )  # fmt: skip
+        files = [*sorted({*input, *expression}), mosaic]
+        training_of = identity(run.options, left_out, files)
         kept = Checkpoint(run, checkpoint or f"{output.rstrip('/')}.checkpoint", training_of)
         started = _train(run, trainer, kept, checkpoint_seconds, first=rank == 0)
         training.leave_processes()
@@ -193,7 +199,7 @@ def _save_anchors(folder, chosen, labels, names, tokens, old: _Old | None, seed:
 
     drawn = anchors.draw(chosen.cells.embedding, chosen.views, names, tokens, labels, seed)
     before = old.anchors.slices if old else []
-    anchors.save(anchors.Anchors(chosen.axes, [*before, *drawn]), folder)
+    anchors.save(anchors.Anchors(chosen.axes, [*before, *drawn], chosen.reference), folder)
 
 
 def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[str]]:
@@ -228,10 +234,12 @@ def _chosen(run: Run, paths: list[str], options: dict) -> tuple[list[str], set[s
 
 
 def _training_set(
-    run: Run, data: dict, embedding, batches: list, expression, left: set, old: _Old | None,
-    cell_type_key, negatives, where, options: dict,
+    run: Run, data: dict, embedding, batches: list, expression, mosaic, left: set,
+    old: _Old | None, cell_type_key, negatives, where, options: dict,
 ) -> tuple:  # fmt: skip
     """The cells and their partners in other batches, by their genes too where slices are given.
+
+    By the cells of a reference, too, where the embedder's model has some.
 
     Of more cells than --train-cells, so many are drawn. left: samples that are not trained on,
     whose slices are passed over. Beside the set its labels, or None.
@@ -269,6 +277,7 @@ def _training_set(
     names = "neighbors", "pair_neighbors", "pair_smoothing", "seed"
     found = training_set.assemble(
         embedding, sizes, [batches.index(samples.token(d)) for d in data.values()], genes, labels,
+        reference=_reference(mosaic if options["pair_reference"] else None, embedding.shape[1]),
         hard_negatives=negatives == "hard", gpu=where if where.type == "cuda" else None,
         known=old and old.anchors,
         known_batches=[batches.index(part.token) for part in old.anchors.slices] if old else (),
@@ -277,6 +286,17 @@ def _training_set(
     if not len(found.partners.cells):
         run.warn("no mutual nearest neighbours between batches: trained without triplets")
     return found, labels
+
+
+def _reference(mosaic: str | None, width: int):
+    """Embeddings of the reference's cells, where the embedder's model has some; else None."""
+    from lloki.embedding import reference
+
+    cells = mosaic and reference.load(mosaic)
+    if cells is not None and cells.shape[1] != width:
+        fact = f"its cells have {cells.shape[1]} numbers, those of the slices {width}"
+        raise InputError(mosaic, fact, "give the model that embedded the slices")
+    return None if cells is None or not len(cells) else cells
 
 
 def _labels_of(old: _Old | None, key: str) -> list:

@@ -8,7 +8,7 @@ process CAE_VARIANT {
     memory { memory_for(slices, 4, 10) * task.attempt }
 
     input:
-    tuple val(name), val(options), path(fp)
+    tuple val(name), val(options), path(fp), path(mosaic, stageAs: 'mosaic')
     path slices
     val settings
     val infer_settings
@@ -22,7 +22,7 @@ process CAE_VARIANT {
     """
     ${prologue(task.cpus, settings)}
     train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
-        --output cae ${settings.options} ${options} ${task.ext.args ?: ''}
+        ${mosaic ? "--mosaic ${mosaic}" : ''} --output cae ${settings.options} ${options} ${task.ext.args ?: ''}
     mkdir latent
     for slice in ${fp}; do
         infer_cae.py --input \$slice --model cae --output latent/\$slice ${infer_settings.options}

@@ -18,7 +18,7 @@ process FIT_MOSAIC {
     script:
     """
     ${prologue(task.cpus, settings)}
-    fit_mosaic.py ${repeated('--input', cells)} ${repeated('--input', references)} \\
+    fit_mosaic.py ${repeated('--input', cells)} ${repeated('--reference', references)} \\
         --output mosaic ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" mosaic.json > versions.yml
     """

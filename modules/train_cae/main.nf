@@ -10,6 +10,7 @@ process TRAIN_CAE {
     path fp
     path slices
     path adapted, stageAs: 'adapt_from'
+    path mosaic, stageAs: 'mosaic'
     val settings
 
     output:
@@ -22,7 +23,7 @@ process TRAIN_CAE {
     """
     ${prologue(task.cpus, settings)}
     train_cae.py ${repeated('--input', fp)} ${repeated('--slice', slices)} \\
-        ${adapted ? "--adapt-from ${adapted}" : ''} --output cae ${settings.options} ${task.ext.args ?: ''}
+        ${adapted ? "--adapt-from ${adapted}" : ''} ${mosaic ? "--mosaic ${mosaic}" : ''} --output cae ${settings.options} ${task.ext.args ?: ''}
     versions.py "${task.process}" cae.json > versions.yml
     """
 

@@ -17,6 +17,7 @@ workflow COMPARE {
     methods // rows of bin/lloki/scores/baselines.csv
     slices // [meta, slice]
     embedded // by the names of the column `embedding`: [meta, fp]
+    models // of the embedder, by the same names
     references // all of them, a list
 
     main:
@@ -44,7 +45,7 @@ workflow COMPARE {
     // The autoencoder with other options, or on another embedding.
     variants = with_embedding(methods.findAll { method -> method.environment == 'ablation' }, embedded, channel.empty())
     CAE_VARIANT(
-        variants.map { method, fp -> [method.method, method.options, fp] },
+        with_model(variants, models, channel.empty()),
         by_sample(slices), settings('train_cae'), settings('infer_cae'),
     )
 
@@ -70,6 +71,15 @@ workflow COMPARE {
 def with_embedding(methods, embedded, others) {
     def each = methods.collect { method -> by_sample(embedded[method.embedding]).map { slices -> [method, slices] } }
     return each.inject(others) { all, one -> all.mix(one) }
+}
+
+/** [name, options, files, mosaic]: each variant with the mosaic model that gave its embedding, where one did. */
+def with_model(variants, models, others) {
+    if (embedder() != 'mosaic') {
+        return variants.map { method, fp -> [method.method, method.options, fp, []] }
+    }
+    def each = models.collect { name, model -> variants.filter { method, _fp -> method.embedding == name }.combine(model) }
+    return each.inject(others) { all, one -> all.mix(one) }.map { method, fp, model -> [method.method, method.options, fp, model] }
 }
 
 /** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */

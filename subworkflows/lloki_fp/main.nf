@@ -60,11 +60,15 @@ workflow LLOKI_FP_WITHOUT_PARTS {
     // Without targets: propagation fills every gene.
     FILL('filled' in needed ? slices : channel.empty(), references, graphs, trained_scgpt, ['--full': true])
     slice = EMBED.out.fp
+    slice_model = EMBED.out.model
     filled = FILL.out.fp
+    filled_model = FILL.out.model
 
     emit:
     slice
+    slice_model
     filled
+    filled_model
 }
 
 /** Targets, imputation up to them, a graph of what is then there, one step of denoising on it, embedding. */

@@ -24,6 +24,7 @@ import infer_cae  # noqa: E402
 import mosaic_embed  # noqa: E402
 import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
+from lloki.embedding import reference  # noqa: E402
 from lloki.support.checksum import sha256  # noqa: E402
 from lloki.support.cli import Progress  # noqa: E402
 
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
             "--technology", technology, "--output", out / f"{sample}.slice.h5ad",
         )  # fmt: skip
     inputs = [f"--input={out / s}.slice.h5ad" for s in SLICES]
-    good(fit_mosaic, *inputs, "--input", DEMO / "reference.h5ad", "--output", out / "mosaic")
+    good(fit_mosaic, *inputs, "--reference", DEMO / "reference.h5ad", "--output", out / "mosaic")
     for sample in SLICES:
         good(
             mosaic_embed, "--input", out / f"{sample}.slice.h5ad", "--model", out / "mosaic",
@@ -79,7 +80,8 @@ def test_embeddings_keep_cells_and_say_what_made_them(folder):
 
 def test_order_of_inputs_changes_no_bit_of_either_model(folder, tmp_path):
     turned = [f"--input={folder / s}.slice.h5ad" for s in reversed(SLICES)]
-    good(fit_mosaic, "--input", DEMO / "reference.h5ad", *turned, "--output", tmp_path / "mosaic")
+    known = "--reference", DEMO / "reference.h5ad"
+    good(fit_mosaic, *known, *turned, "--output", tmp_path / "mosaic")
     one, two = (load_file(f / "mosaic" / "loadings.safetensors") for f in (folder, tmp_path))
     assert (one["loadings"] == two["loadings"]).all()
     inputs = [*reversed(embeddings(folder)), *reversed(expression(folder))]
@@ -228,7 +230,7 @@ def test_two_processes_have_the_losses_of_one(folder, tmp_path):
 def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
     two = ["osmfish", "starmap"]
     good(train_cae, *embeddings(folder, two), *expression(folder, two), "--epochs", 12,
-         "--output", tmp_path / "two")  # fmt: skip
+         "--mosaic", folder / "mosaic", "--output", tmp_path / "two")  # fmt: skip
     infer = ["--output", tmp_path / "x.h5ad", "--input"]
     unknown = call(infer_cae, *infer, folder / "xenium.fp.h5ad", "--model", tmp_path / "two")
     refused(unknown, "Xenium", "--adapt-from")
@@ -270,6 +272,10 @@ def test_what_cannot_be_adapted_is_refused(folder, tmp_path):
     narrow.write_h5ad(tmp_path / "narrow.h5ad")
     other = call(train_cae, "--input", tmp_path / "narrow.h5ad", *again, tmp_path / "two")
     refused(other, "with 40", "with 7")
+    (tmp_path / "seven").mkdir()
+    reference.save(np.eye(7, dtype=np.float32), tmp_path / "seven")
+    wrong = call(train_cae, *new, "--mosaic", tmp_path / "seven", "--output", tmp_path / "out")
+    refused(wrong, "seven", "7 numbers", "slices 40")
     (tmp_path / "two" / "anchors.json").unlink()
     refused(call(train_cae, *new, *again, tmp_path / "two"), "train it again")
     refused(call(train_cae, *new, "--output", tmp_path / "out", "--negatives", "hard"),

@@ -12,8 +12,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from lloki.integration import sketch
-from lloki.integration.joined import neighbour_table
+from lloki.integration.joined import with_gaps
 from lloki.support.leiden import by_size, leiden
+from lloki.support.search import find_neighbours
 
 NEIGHBOURS = 15  # of a cell, itself among them, as in the UMAPs
 RESOLUTIONS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8, 4.0)
@@ -28,10 +29,14 @@ NAMED = 0.5  # least share of a cluster's labels that gives it a name
 
 
 class Neighbours(NamedTuple):
-    """The neighbours of cells: distances (n × n CSR, directed), weights (n × n CSR, symmetric)."""
+    """The neighbours of cells: distances (n × n CSR, directed), weights (n × n CSR, symmetric).
+
+    recall: the share of the true nearest ones among them, on a sample of the cells.
+    """
 
     distances: sp.csr_matrix
     weights: sp.csr_matrix
+    recall: float = 1.0
 
 
 def neighbours(space: np.ndarray, k: int = NEIGHBOURS, seed: int = 0) -> Neighbours:
@@ -40,7 +45,9 @@ def neighbours(space: np.ndarray, k: int = NEIGHBOURS, seed: int = 0) -> Neighbo
     Weights as UMAP and scanpy have them (McInnes et al. 2018): 1 for the nearest, so falling off
     that each cell's add up to log2(k); of the two directions the one or the other, in probability.
     """
-    indices, gaps = neighbour_table(space, k, seed)
+    space = np.asarray(space, dtype=np.float32)
+    found = find_neighbours(space, k - 1, "euclidean", seed=seed, patient=False)
+    indices, gaps = with_gaps(space, found.indices)
     n, k = indices.shape
     pointers = np.arange(0, n * (k - 1) + 1, max(k - 1, 1), dtype=np.int64)[: n + 1]
     pointers = pointers if len(pointers) == n + 1 else np.zeros(n + 1, dtype=np.int64)
@@ -54,7 +61,8 @@ def neighbours(space: np.ndarray, k: int = NEIGHBOURS, seed: int = 0) -> Neighbo
     one = csr(_memberships(gaps))
     other = sp.csr_matrix(one.T)
     weights = one + other - one.multiply(other)
-    return Neighbours(csr(gaps[:, 1:]), sp.csr_matrix(weights, dtype=np.float32))
+    weights = sp.csr_matrix(weights, dtype=np.float32)
+    return Neighbours(csr(gaps[:, 1:]), weights, found.recall)
 
 
 def _memberships(gaps: np.ndarray, rows: int = 1 << 16) -> np.ndarray:

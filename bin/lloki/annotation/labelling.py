@@ -144,7 +144,11 @@ class Labelling:
         return self._groups[key]
 
     def found(self, sample: str) -> Found | None:
-        """The labels of a sample's cells; None where there is no source."""
+        """The labels of a sample's cells, its own where all have one; None without a source."""
+        codes = self.codes[self.cells.rows[sample]]
+        if (codes >= 0).all():
+            share = np.eye(len(self.labels))[codes]
+            return Found(share, np.full(len(codes), KINDS[1]), np.full(len(codes), np.nan))
         said = self.said(sample)
         if said is None:
             return None

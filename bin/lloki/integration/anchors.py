@@ -43,10 +43,14 @@ class Anchored:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Cells of all slices of a model, and the axes of its search space (`pairs.search_axes`)."""
+    """Cells of all slices of a model.
+
+    axes: of its search space (`pairs.search_axes`); reference: what slices are laid onto (m × d).
+    """
 
     axes: np.ndarray | None
     slices: list[Anchored]
+    reference: np.ndarray | None = None
 
     @property
     def embedding(self) -> np.ndarray:
@@ -120,7 +124,8 @@ def _averaged(space: np.ndarray, expression: Expression | None) -> View:
 
 def save(anchors: Anchors, folder: Path) -> None:
     """Write the two files called NAMES into an existing folder."""
-    arrays = {} if anchors.axes is None else {"axes": anchors.axes}
+    common = {"axes": anchors.axes, "reference": anchors.reference}
+    arrays = {name: value for name, value in common.items() if value is not None}
     notes = []
     for i, part in enumerate(anchors.slices):
         e = part.view.expression
@@ -150,7 +155,7 @@ def load(folder: str | Path) -> Anchors:
             folder, f"the cells that it keeps of its slices cannot be read ({reason})",
             "give a model of this version of the pipeline: train it again",
         ) from None  # fmt: skip
-    return Anchors(arrays.get("axes"), slices)
+    return Anchors(arrays.get("axes"), slices, arrays.get("reference"))
 
 
 def _read(prefix: str, arrays: dict[str, np.ndarray], note: dict) -> Anchored:

@@ -45,6 +45,7 @@ class ConditionalAutoencoder(nn.Module):
         self.architecture = architecture
         a, (wide, narrow) = architecture, HIDDEN
         self.batch = nn.Embedding(a.batches, a.batch_dim)
+        nn.init.zeros_(self.batch.weight)  # what the batches differ by is learnt, not drawn
         self.encoder = nn.Sequential(
             nn.Linear(a.input_dim + a.batch_dim, wide), nn.ReLU(),
             nn.Linear(wide, narrow), nn.ReLU(),

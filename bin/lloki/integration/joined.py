@@ -133,7 +133,11 @@ def neighbour_table(space: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarra
     space: n × d. Returns indices (n × k, int64) and distances (n × k, float32); k is cut to n.
     """
     space = np.asarray(space, dtype=np.float32)
-    others = find_neighbours(space, k - 1, "euclidean", seed=seed).indices
+    return with_gaps(space, find_neighbours(space, k - 1, "euclidean", seed=seed).indices)
+
+
+def with_gaps(space: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `neighbour_table` gives, of the nearest others of each cell (n × k - 1)."""
     indices = np.column_stack([np.arange(len(space)), others])
     gaps = [np.linalg.norm(space - space[column], axis=1) for column in indices.T]
     return indices, np.column_stack(gaps)

@@ -3,6 +3,8 @@
 Two cells are compared by their embeddings and, where expression is given, by the genes that their
 two panels share, both averaged over the cells' near ones of the same slice. The embedding knows all
 genes of a panel, but for a small panel only roughly; shared genes are few, but measured in both.
+Cells of a reference, where there are any, say where in the embedding cells can be at all: each cell
+is laid among those nearest to it, which takes out what its technology alone adds.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
 FEWEST = 5  # shared genes that say something
+LAID_AMONG = 30  # cells of a reference
 SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
 
 
@@ -126,7 +129,7 @@ class View:
 
     rows: its cells among all (n); near: the cells that each is averaged with, itself first
     (n × k + 1 places in the slice, int32); space: embeddings, averaged, centred and scaled to unit
-    length (n × d float32).
+    length (n × d float32), and with a reference beside them the same of its cells around (n × 2d).
     """
 
     rows: np.ndarray
@@ -140,23 +143,38 @@ def view(
     rows: np.ndarray,
     near: np.ndarray,
     expression: Expression | None = None,
+    reference: np.ndarray | None = None,
+    gpu: torch.device | None = None,
 ) -> View:
     """The view of one slice.
 
     space: embeddings, n × d; rows: n, the cells' places among all cells; near: n × k, places within
-    the slice of the near cells that a cell is averaged with (k may be 0). Averaging takes out
-    noise, centring takes out what a technology adds to all of its cells.
+    the slice of the near cells that a cell is averaged with (k may be 0); reference: embeddings
+    of its cells, centred and of unit length, m × d. Averaging takes out noise, centring takes out
+    what a technology adds to all of its cells.
     """
     near = np.column_stack([np.arange(len(near)), near]).astype(np.int32)
-    space = averaging(near) @ np.asarray(space, dtype=np.float32)
-    return View(rows, near, unit_rows(space - space.mean(axis=0)), expression)
+    average = averaging(near)
+    found = _centred(average @ np.asarray(space, dtype=np.float32))
+    if reference is not None:
+        around = find_neighbours(reference, LAID_AMONG, gpu=gpu, query=found).indices
+        laid = _centred(average @ (averaging(around, len(reference)) @ reference))
+        found = np.hstack([found, laid])
+    return View(rows, near, found, expression)
 
 
-def averaging(near: np.ndarray) -> sp.csr_matrix:
-    """The matrix (n × n CSR, float32) whose product is every cell's mean over its near cells."""
+def _centred(space: np.ndarray) -> np.ndarray:
+    return unit_rows(space - space.mean(axis=0))
+
+
+def averaging(near: np.ndarray, among: int | None = None) -> sp.csr_matrix:
+    """The matrix (n × n CSR, float32) whose product is every cell's mean over its near cells.
+
+    among: how many cells those are places among, where they are others (n × among).
+    """
     n, k = near.shape
     share = np.full(n * k, 1 / k, dtype=np.float32)
-    return sp.csr_matrix((share, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    return sp.csr_matrix((share, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, among or n))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lloki.integration import pairs
 from lloki.integration.pairs import Expression, Partners, View
+from lloki.support.neighbours import unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +37,16 @@ class Cells:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Cells, their partners, and what those were found in: a view of each slice, and its axes."""
+    """Cells, their partners, and what those were found in.
+
+    That is a view of each slice, its axes, and the cells of references.
+    """
 
     cells: Cells
     partners: Partners
     views: list[View]
     axes: np.ndarray | None
+    reference: np.ndarray | None
 
     def between_panels(self) -> Partners:
         """The pairs of cells whose slices measured other genes, as far as slices tell their genes.
@@ -67,6 +72,7 @@ def assemble(
     hard_negatives: bool = False,
     known: Anchors | None = None,
     known_batches: Sequence[int] = (),
+    reference: np.ndarray | None = None,
     seed: int = 0,
     gpu: torch.device | None = None,
 ) -> TrainingSet:
@@ -76,7 +82,8 @@ def assemble(
     cells, its batch token, its expression (None: pairs by embeddings alone); labels: n; with them
     pairs are of one label, and with `hard_negatives` negatives are the nearest of another. known:
     cells of a trained model, whose embeddings follow those of the slices, with the batch token of
-    each of its slices: partners that are no anchors. A `gpu` searches.
+    each of its slices: partners that are no anchors. reference: embeddings of a reference's cells
+    (m × d; of a known model, its own). A `gpu` searches.
     """
     n = sum(sizes)
     slices = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
@@ -86,11 +93,13 @@ def assemble(
     hard = None
     if hard_negatives:
         hard = pairs.hard_negatives(space, slices, labels[:n], gpu)
+    reference = reference if known is None else known.reference
+    laid = None if reference is None else unit_rows(pairs.search_space(reference, axes))
     views = []
     for s, of_slice in enumerate(genes):
         rows = np.flatnonzero(slices == s)
         smoothed = near[rows, :pair_smoothing] - rows[0]
-        views.append(pairs.view(space[rows], rows, smoothed, of_slice))
+        views.append(pairs.view(space[rows], rows, smoothed, of_slice, laid, gpu))
     del space
     old = [] if known is None else known.views(n)
     tokens = [*batches, *known_batches]
@@ -102,4 +111,4 @@ def assemble(
                                        for i, v in enumerate(old))])  # fmt: skip
     batch = np.array(tokens, dtype=np.int32)[slices]
     cells = Cells(embedding, batch, slices, near, hard, np.arange(n) if old else None)
-    return TrainingSet(cells, partners, views, axes)
+    return TrainingSet(cells, partners, views, axes, reference)

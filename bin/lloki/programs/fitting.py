@@ -23,6 +23,7 @@ from lloki.programs.metagenes import (
 )
 from lloki.programs.simplex_field import CELLS, first_affinity, update_affinity
 from lloki.support import clusters
+from lloki.support.threads import one_blas_thread
 
 SETTLED = 1e-4, 0.02, 10  # relative change of the noise, change of the affinity, in iterations
 ROUNDS = 100  # of a fit laid on new slices, at most
@@ -64,9 +65,10 @@ def _affinity(cells: Cells, fit: Fit, strength: float, seed: int) -> np.ndarray:
     z, _ = field_of(cells, fit)
     sample, stands = sample_of(cells, CELLS, seed)
     weights = cells.cell_weights
-    return update_affinity(
-        fit.affinity, z, cells.graph @ z, cells.edges, weights, sample, stands, strength
-    )
+    with one_blas_thread():  # its products are small: sharing them costs more than it saves
+        return update_affinity(
+            fit.affinity, z, cells.graph @ z, cells.edges, weights, sample, stands, strength
+        )
 
 
 def sample_of(cells: Cells, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 ROWS = 512  # of a tile of products, and its columns: 1 MB, so that it stays in a core's own cache
+SYMMETRIC = 200_000  # rows up to which a product found once is kept for its other row: 2 GB
 WAVE = 32  # blocks of rows whose products are kept at once
 STRIDE = 16  # every 16th row of the base tells how near the nearest ones are
 GROUP = 8  # of so many of them the largest product is looked at
@@ -63,7 +64,7 @@ def nearest(
         # A block a thread, each with products of its own: no thread waits for another.
         alone = len(query) > ROWS and thread_count() > 1
         with threadpool_limits(1, "blas") if alone else contextlib.nullcontext():
-            indices, scores = _search(query, base, k, exclude, same)
+            indices, scores = _search(query, base, k, exclude, same and len(base) <= SYMMETRIC)
     else:
         indices, scores = _search_gpu(query, base, k, exclude, gpu)
     return indices, 1 - scores if metric == "cosine" else np.sqrt(np.maximum(-2 * scores, 0))

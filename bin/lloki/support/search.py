@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RECALL_CELLS = 1000  # cells on which an approximate search is compared with the exact one
 RECALL_WANTED = 0.95
 EXACT_CELLS = 200_000  # up to here a full search (quadratic) is as fast as an index
+PATIENT_CELLS = 400_000  # up to here one may be waited for where an index finds too few
 WIDTH = 0.2  # how far beyond the k-th an index is searched: of 50,000 cells it finds 0.94, not 0.87
 
 
@@ -33,13 +34,15 @@ def find_neighbours(
     seed: int = 0,
     gpu: torch.device | None = None,
     query: np.ndarray | None = None,
+    patient: bool = True,
 ) -> Neighbours:
     """The k nearest rows of `base` for each row of `query`, or of every cell of `base` itself.
 
     base: m × d; query: n × d, None for `base`, whose cells are no neighbours of their own (all
     others if k ≥ m). metric: cosine or euclidean; method: exact, approx (recall measured on a
     sample of cells; searched again more widely, and at last exactly, while it is below
-    RECALL_WANTED), or auto (exact up to EXACT_CELLS on both sides, and on a GPU).
+    RECALL_WANTED), or auto (exact up to EXACT_CELLS on both sides, and on a GPU). Not patient: of
+    more than PATIENT_CELLS the wider search stands, whatever its recall.
     """
     asked = base if query is None else query
     k = min(k, len(base) - (query is None))
@@ -49,7 +52,8 @@ def find_neighbours(
     for width in (1, 2) if method == "approx" and k > 0 else ():
         found = _approximate(base, k, metric, seed, width, query)
         share = recall(base, found, metric, seed, query)
-        if share >= RECALL_WANTED:
+        last = width == 2 and not patient and max(len(base), len(asked)) > PATIENT_CELLS
+        if share >= RECALL_WANTED or last:
             return Neighbours(found, "approx", share)
     own = np.arange(len(base)) if query is None else None
     found, _ = nearest(asked, base, k, metric, own, gpu)

@@ -7,6 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from lloki.annotation import clusters
 from lloki.annotation.clusters import choose, names, neighbours, sizes, stability, two_levels
+from lloki.integration.joined import neighbour_table
 
 
 def cells(kinds=5, kept=3, n=900, seed=0, apart=6.0, bend=0.3):
@@ -23,7 +24,7 @@ def test_weights_are_those_of_umap():
 
     space = cells(n=400)[0]
     space[7] = space[3]  # two cells at one place
-    indices, gaps = clusters.neighbour_table(space, 15)
+    indices, gaps = neighbour_table(space, 15)
     wanted, _, _ = fuzzy_simplicial_set(
         space, 15, np.random.RandomState(0), "euclidean", knn_indices=indices, knn_dists=gaps
     )

@@ -40,6 +40,13 @@ def test_a_type_that_no_source_has_is_unknown():
     assert (found.p[~foreign] < 0.05).mean() < 0.15
 
 
+def test_a_slice_with_a_label_for_every_cell_keeps_them():
+    cells, true = made({"one": "X", "two": "Y"})
+    found = Labelling(cells, LABELS, true).found("one")
+    np.testing.assert_array_equal(found.probability, np.eye(4)[true[cells.sample == "one"]])
+    assert np.isnan(found.p).all()
+
+
 def test_what_is_hidden_has_no_say():
     cells, true = made({"one": "X", "two": "X", "three": "Y"})
     other = true.copy()

@@ -203,3 +203,21 @@ def test_a_missing_label_is_no_type():
     space = np.random.default_rng(0).normal(size=(4, 3))
     found = pairs.hard_negatives(space, np.zeros(4, int), np.array(["a", "b", "", ""]))
     assert found.tolist() == [1, 0, -1, -1]
+
+
+def test_a_reference_lays_cells_of_two_technologies_together():
+    random = np.random.default_rng(0)
+    kinds, shift = np.eye(4)[np.arange(200) % 4], 0.6 * random.normal(size=(2, 1, 4))
+    reference = unit(kinds - kinds.mean(axis=0)).astype(np.float32)
+    views = []
+    for b in range(2):
+        space = (kinds + shift[b] + 0.5 * random.normal(size=kinds.shape)).astype(np.float32)
+        rows, near = np.arange(200) + 200 * b, np.empty((200, 0), int)
+        views.append([pairs.view(space, rows, near, None, known) for known in (None, reference)])
+    assert [v.space.shape for v in views[0]] == [(200, 4), (200, 8)]
+    np.testing.assert_allclose(np.linalg.norm(views[1][1].space[:, 4:], axis=1), 1, rtol=1e-5)
+    right = []
+    for sides in zip(*views, strict=True):
+        first, second = pairs.find_pairs(sides, [0, 1], 20).T
+        right.append((first % 4 == second % 4).mean())
+    assert right[1] > right[0] + 0.02

@@ -54,6 +54,16 @@ def test_a_poor_approximate_search_is_repeated_exactly(monkeypatch, metric):
     check_neighbours(space, 5, metric, found.indices, 1e-5)
 
 
+def test_of_too_many_cells_to_wait_for_the_wider_search_stands(monkeypatch):
+    monkeypatch.setattr(search, "PATIENT_CELLS", 99)
+    monkeypatch.setattr(search, "recall", lambda *a: 0.5)
+    space = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
+    found = search.find_neighbours(space, 5, method="approx", patient=False)
+    assert (found.method, found.recall) == ("approx", 0.5)
+    for cells, patient in ((space, True), (space[:99], False)):
+        assert search.find_neighbours(cells, 5, method="approx", patient=patient).method == "exact"
+
+
 def test_many_cells_are_searched_approximately(monkeypatch):
     monkeypatch.setattr(search, "EXACT_CELLS", 99)
     space = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
