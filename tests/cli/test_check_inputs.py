@@ -87,6 +87,7 @@ def test_faults_end_with_2_after_all_are_told(records):
     assert "1 fault\n  bad: " in (records / "inputs.txt").read_text()
     assert check(records, ["bad", "good"], "--record-fault").exit_code == 0
     assert len(json.loads((records / "inputs.json").read_text())["faults"]) == 1
+    assert "1 fault\n" not in (records / "inputs.txt").read_text()  # the pipeline lists them itself
 
 
 def test_a_reference_that_cannot_be_used_is_a_fault(records):

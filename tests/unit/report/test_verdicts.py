@@ -168,3 +168,17 @@ def test_warnings_name_slices_weigh_and_say_what_to_do():
     assert imputed[1] == "good" and imputed[2].startswith("every cell")
     topics = {one.topic for one in verdicts.of_run(material(*records))}
     assert topics == {"inputs checked against each other", "new"}
+
+
+def test_a_remedy_that_a_stage_tells_is_told_once():
+    said = "C1: strewn among others in space; brought together too little: raise --lambda_bc"
+    lost = "9 of 12 cells have no count in any shared gene; they are kept"
+    told = cautions([{"stage": "cluster", "warnings": [said, lost]}], ["a"])
+    assert [(one.level, one.text, one.remedy) for one in told] == [
+        (
+            "doubt",
+            "C1: strewn among others in space",
+            "brought together too little: raise --lambda_bc",
+        ),
+        ("good", "9 of 12 cells have no count in any shared gene", "they are kept"),
+    ]
