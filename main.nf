@@ -7,7 +7,7 @@ include { baseline_faults ; compared } from './functions/baselines'
 include { index_of ; published } from './functions/index'
 include { check_parameters ; default_reference ; embedder ; given ; held_references ; help_text ; metagene_model ; model_folder ; niche_model ; parameters_json ; settings ; shared_settings } from './functions/parameters'
 include { read_samplesheet } from './functions/samplesheet'
-include { by_name ; by_sample ; closing_words ; distinct_references ; former_slices ; outdir_faults ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
+include { by_name ; by_sample ; closing_words ; distinct_references ; former_slices ; outdir_faults ; own_command ; pipeline_facts ; resume_words ; trained_on } from './functions/task'
 include { INPUTS } from './subworkflows/inputs/main'
 include { LLOKI_FP ; LLOKI_FP_WITHOUT_PARTS } from './subworkflows/lloki_fp/main'
 include { TRAIN_CAE } from './modules/train_cae/main'
@@ -113,7 +113,7 @@ workflow LLOKI {
         TRAIN_CAE.out.history, ALIGNMENT.out.transforms, alignment_scores, FINDINGS.out.metagenes,
         FINDINGS.out.tables, FINDINGS.out.niches,
         versions.unique().collectFile(name: 'software_versions.yml', sort: true), parameters,
-        index_of(results, given().save_intermediates), settings('report', ['--label-key': labels.take(1)]),
+        index_of(results, given().save_intermediates), settings('report', ['--label-key': labels.take(1), '--run-command': own_command()]),
     )
     results = results.mix(published(report: REPORT.out))
     versions = versions.mix(REPORT.out.versions.map { path -> path.text }).unique()

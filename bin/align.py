@@ -6,9 +6,6 @@ import click
 from lloki.support.cli import Run, command, seed_option
 from lloki.support.errors import InputError
 
-PICTURED = 200  # landmarks of a pair that are kept for the report
-LANDMARKS = ["sample", "reference", "cell", "reference_cell", "inlier"]
-
 
 @command("align")
 @click.option("--input", required=True, multiple=True, help="SAMPLE.lloki.h5ad; repeatable.")
@@ -59,9 +56,6 @@ def main(run: Run, input, pairs, output, reference, seed) -> None:
         pd.DataFrame([rows[sample] for sample in parts]).to_csv(
             folder / "transforms.csv", index=False
         )
-        drawn = [_pictured(parts[p.moving], parts[p.fixed], p.fit, seed) for p in known]
-        drawn = pd.concat(drawn) if drawn else pd.DataFrame(columns=LANDMARKS)
-        drawn.to_csv(folder / "landmarks.csv", index=False)
 
 
 def _known(pairs: list, parts: dict) -> list:
@@ -135,21 +129,6 @@ def _unplaced(sample: str, reference: str, pairs: list, dimensions: int) -> dict
         return replace(itself, reason=reason).row(sample, reference, "")
     fit = failed[0].fit
     return replace(fit, motion=itself.motion).row(sample, reference, "")
-
-
-def _pictured(part, fixed, fit, seed: int):
-    """Some landmarks of a pair, drawn evenly, for the report's picture."""
-    import numpy as np
-    import pandas as pd
-
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(fit.pairs))[:PICTURED])
-    return pd.DataFrame({
-        "sample": str(part.obs["sample"].iloc[0]),
-        "reference": str(fixed.obs["sample"].iloc[0]),
-        "cell": part.obs_names[fit.pairs[drawn, 0]],
-        "reference_cell": fixed.obs_names[fit.pairs[drawn, 1]],
-        "inlier": fit.inliers[drawn],
-    })  # fmt: skip
 
 
 if __name__ == "__main__":

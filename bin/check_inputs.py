@@ -63,7 +63,9 @@ def main(
     with run.output(output) as temporary:
         run.write_table(temporary, rows)
     with run.output(Path(output).with_suffix(".txt")) as temporary:
-        temporary.write_text(_text(rows, label_key, faults, [*own, *run.warnings], taken))
+        temporary.write_text(
+            _text(rows, label_key, [] if record_fault else faults, [*own, *run.warnings], taken)
+        )
     if faults and not record_fault:
         for fault in faults:
             click.echo(f"check_inputs: {fault}", err=True)
@@ -105,10 +107,8 @@ def _cost(slices: list[dict], embedder: str, methods: int, metagenes: bool | Non
         return {}
     if metagenes is None:
         metagenes = cost.finds_metagenes(sizes)
-    seconds = cost.cpu_seconds(sizes, embedder == "scgpt", 3 + methods, metagenes, niches)
-    if embedder == "brought":
-        seconds["slices"] = 2 * cost.START * len(sizes)
-    memory = cost.memory_gb(sizes, embedder == "scgpt", metagenes)
+    seconds = cost.cpu_seconds(sizes, embedder, 3 + methods, metagenes, niches)
+    memory = cost.memory_gb(sizes, embedder, metagenes)
     return {
         "cpu_hours": round(sum(seconds.values()) / 3600, 3),
         "memory_gb": round(max(memory.values()), 1),

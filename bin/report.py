@@ -33,6 +33,7 @@ DRAWN = ("spatial", "spatial_aligned", "X_lloki", "X_metagenes")  # of obsm, bes
 @click.option("--versions", help="Versions by process: software_versions.yml.")
 @click.option("--params", help="Parameters of the whole run: run.json.")
 @click.option("--label-key", help="Column of obs with cell types; without it: clusters.")
+@click.option("--run-command", help="The command of the run, for the page's What next.")
 @click.option("--index", help="Addresses of all published files: index.json.")
 @click.option("--title", default=TITLE, help="Heading of the page.")
 @click.option("--output", required=True, help="The page; figures/ is written beside it.")
@@ -52,6 +53,7 @@ def main(
     versions,
     params,
     label_key,
+    run_command,
     index,
     title,
     output,
@@ -79,6 +81,7 @@ def main(
         coherence=_table(coherence, "embedding", "sample", "value"),
         embeddings=_same_cells(embeddings, data),
         versions=_mapping(versions), params=_mapping(params), index=_index(index),
+        command=run_command or "",
     )  # fmt: skip
     wanted = colourings.genes_wanted(material)
     expression = parts.read_some_genes(integrated, wanted)

@@ -249,6 +249,7 @@ def _training_set(
     from lloki.integration import subset, training_set
     from lloki.integration.pairs import Expression
     from lloki.slices import samples
+    from lloki.slices.labels import known_labels
 
     sizes = [d.n_obs for d in data.values()]
     n, rows = sum(sizes), subset.draw_cells(sizes, options["train_cells"], options["seed"])
@@ -263,7 +264,8 @@ def _training_set(
         run.warn("no --slice: pairs are found by the embeddings alone, less surely")
     labels = None
     if cell_type_key:
-        columns = [d.obs[cell_type_key].astype(str).to_numpy(str) for d in data.values()]
+        columns = [known_labels(d.obs[cell_type_key]) for d in data.values()]
+        columns = [np.where(words == None, "", words).astype(str) for words in columns]  # noqa: E711
         labels = np.concatenate([*columns, *_labels_of(old, cell_type_key)])
     if rows is not None:
         starts = np.cumsum([0, *sizes[:-1]])

@@ -25,7 +25,7 @@ def entry(String stage, String name) {
 // What follows says of files what conf/modules.config does with them.
 
 def is_published(String name) {
-    return !(name in ['versions.yml', 'inputs.txt', 'history.csv', 'landmarks.csv', 'shared', 'cae', 'mosaic'] || name.endsWith('.embedding.csv') || name.endsWith('.cells.h5ad'))
+    return !(name in ['versions.yml', 'inputs.txt', 'history.csv', 'shared', 'cae', 'mosaic'] || name.endsWith('.embedding.csv') || name.endsWith('.cells.h5ad'))
 }
 
 /** Files of a slice begin with its name. */

@@ -101,6 +101,11 @@ def finds_metagenes(asked, record) {
     return cells >= 500 && cells <= 200000
 }
 
+/** The command of this run, without -resume: the same for a run and its resumption. */
+def own_command() {
+    return workflow.commandLine.replaceAll(/ -resume( [0-9a-f-]{36})?(?= |$)/, '').replaceAll(/ --overwrite( true)?(?= |$)/, '')
+}
+
 /** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */
 def pipeline_facts() {
     return [

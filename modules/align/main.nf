@@ -13,7 +13,6 @@ process ALIGN {
     output:
     path 'aligned/*.lloki.h5ad', arity: '1..*', emit: lloki
     path 'aligned/transforms.csv', emit: transforms
-    path 'aligned/landmarks.csv', emit: landmarks
     path 'aligned.json', emit: json
     path 'versions.yml', emit: versions
 
@@ -29,7 +28,7 @@ process ALIGN {
     """
     : ${settings.options} ${task.ext.args ?: ''}
     mkdir aligned
-    touch aligned/transforms.csv aligned/landmarks.csv aligned.json
+    touch aligned/transforms.csv aligned.json
     for file in ${lloki}; do touch aligned/\$file; done
     printf '"%s":\\n    lloki: stub\\n' '${task.process}' > versions.yml
     """

@@ -38,6 +38,7 @@ process BASELINE {
         exit \$status
     elif [ \$status -ne 0 ]; then
         reason=\$(grep . said | tail -n 1)
+        case "\$reason" in *"No such file or directory") reason="\${reason##*env: }"; reason="\${reason%%: *} is not installed here" ;; esac
         echo "\${reason#baseline: }" > ${method.method}.not_run.txt
     else
         versions.py "${task.process}" ${method.method}.embedding.json > versions.yml

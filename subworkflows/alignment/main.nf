@@ -25,7 +25,6 @@ workflow ALIGNMENT {
     ALIGN(by_sample(slices), by_name(ALIGN_PAIRS.out.pairs), settings('align'))
     lloki = ALIGN.out.lloki
     transforms = ALIGN.out.transforms
-    landmarks = ALIGN.out.landmarks
     done = [ALIGN_PLAN.out, ALIGN_PAIRS.out, ALIGN.out]
     json = done.inject(channel.empty()) { all, one -> all.mix(one.json) }
     versions = done.inject(channel.empty()) { all, one -> all.mix(one.versions) }
@@ -34,7 +33,6 @@ workflow ALIGNMENT {
     emit:
     lloki
     transforms
-    landmarks
     json
     versions
     results

@@ -61,7 +61,7 @@ GIVEN = {
     "benchmark_alignment": "slice label_key",
     "viewer_files": "label_key",
     "report": "integrated metrics coherence embeddings history transforms "
-    "alignment_scores metagenes annotation niches versions params index label_key",
+    "alignment_scores metagenes annotation niches versions params index run_command label_key",
 }
 
 

@@ -85,11 +85,12 @@ def hard_negatives(
 ) -> np.ndarray:
     """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
 
-    space: n × d; slices: n numbers; labels: n.
+    space: n × d; slices: n numbers; labels: n; "": none, such a cell neither has
+    a negative nor is one.
     """
     found = np.full(len(space), -1, dtype=np.int64)
     for s in np.unique(slices):
-        rows = np.flatnonzero(slices == s)
+        rows = np.flatnonzero((slices == s) & (np.asarray(labels) != ""))
         for label in np.unique(labels[rows]):
             same = labels[rows] == label
             if not same.all():
@@ -196,9 +197,11 @@ class Partners:
         return np.column_stack([anchors, self.cells])
 
     def within(self, labels: np.ndarray) -> Partners:
-        """The pairs of cells of equal label alone (labels: n)."""
+        """The pairs but those of two labels that differ (labels: n; "": none, which fits all)."""
         codes = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-        return self._kept(np.repeat(codes, self.counts()) == codes[self.cells])
+        unknown = np.asarray(labels) == ""
+        one, other = np.repeat(np.arange(len(codes)), self.counts()), self.cells
+        return self._kept((codes[one] == codes[other]) | unknown[one] | unknown[other])
 
     def between(self, groups: np.ndarray) -> Partners:
         """The pairs of cells of different groups alone (groups: n numbers)."""

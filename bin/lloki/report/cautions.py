@@ -18,6 +18,7 @@ KNOWN = (
      "the pairs under Alignment"),
     (r"its cells count as not labelled", "good", "nothing, if it has no labels: those of others "
      "are carried over to it"),
+    (r"have no count in any shared gene", "good", ""),
     (r"share no gene", "doubt", "nothing, if labels and mixing look right: they meet in the "
      "embedding alone"),
     (r"of one species, and named by symbols", "bad", "give a reference of the same species and "
@@ -29,7 +30,7 @@ KNOWN = (
     (r"cells are like none of the labelled", "doubt", "add a source of this tissue"),
     (r"the clusters change with the cells", "doubt", "take them as a rough map, or set "
      "--cluster_resolution"),
-    (r"strewn among others in space", "doubt", "look at its genes, or raise --lambda_bc"),
+    (r"strewn among others in space", "doubt", ""),
     (r"the largest in less than", "good", ""),
     (r"the usual size, nothing in the files", "doubt", "give spatial_unit_um in the samplesheet"),
     (r"(were|are) (dropped|left out)|features that are no genes", "good", ""),

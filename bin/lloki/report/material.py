@@ -48,6 +48,7 @@ class Material:
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     label_key: str | None = None
+    command: str = ""  # of the run
     made: dict = field(default_factory=dict, repr=False, compare=False)  # by `once`
 
     def of_stage(self, *stages: str) -> list[dict]:

@@ -51,7 +51,7 @@ def steps(material: Material) -> list[Step]:
              f"cellxgene launch {shlex.quote(whole)}"),
         Step("Open in the instrument's viewer", _viewers(material)),
         Step("Run again with other settings", "Finished tasks are kept by -resume. All parameters "
-             "of this run are in run.json and below, under Parameters.", _rerun(given, folder)),
+             "of this run are in run.json and below, under Parameters.", _rerun(material, folder)),
         Step("Add a slice", "Without a new training; new.csv is a samplesheet of the new slices.",
              f"nextflow run . --input new.csv --add_to {shlex.quote(folder)} "
              f"--outdir {shlex.quote(folder + '_added')}"),
@@ -75,7 +75,11 @@ def _viewers(material: Material) -> str:
     return " ".join(said.values())
 
 
-def _rerun(given: dict, folder: str) -> str:
+def _rerun(material: Material, folder: str) -> str:
+    """The run's own command, or one with what was given."""
+    if material.command:
+        return f"{material.command} \\\n    --overwrite -resume"
+    given = material.parameters
     options = [
         f"--{name} {shlex.quote(str(given[name]))}" for name in GIVEN if given.get(name)
     ]  # fmt: skip

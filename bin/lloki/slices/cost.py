@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 EXACT = 200_000  # cells up to which neighbours are searched exactly, each with each
 FITTED = SCORED = 50_000  # cells behind a UMAP, and of each of three samples that are scored
-START = 4.0  # seconds of a script before its work
+START = 1.5  # seconds of a script before its work, PyTorch aside
 TRAINED = 300_000  # cells that the autoencoder is trained on at most
 PAIRED, LANDMARKS = 8, 20_000  # other slices that one is aligned with at most; cells compared
 CHUNK, EPOCHS, STEPS = 2000, 20, 600  # of the autoencoder: cells a step, least epochs and steps
@@ -37,17 +37,24 @@ def finds_metagenes(slices: Sequence[Size]) -> bool:
 
 def cpu_seconds(
     slices: Sequence[Size],
-    scgpt: bool = False,
+    embedder: str = "mosaic",
     embeddings: int = 3,
     metagenes: bool = False,
     niches: int = 0,
 ) -> dict[str, float]:
-    """Processor seconds by part of the run; `embeddings`: scored; `niches`: pairs of kinds."""
+    """Processor seconds by part of the run.
+
+    embedder: mosaic, scgpt, or brought (slices go as they are to the autoencoder); embeddings: how
+    many are scored; niches: pairs of kinds.
+    """
     cells = sum(size.cells for size in slices)
     alone = sum(
         6 * START + 4.5e-9 * size.cells * min(size.cells, EXACT) + 7.4e-7 * size.cells * size.genes
         for size in slices
     )
+    if embedder == "brought":  # read and taken, nothing filled
+        alone = 2 * START * len(slices)
+    scgpt = embedder == "scgpt"
     embed = sum(_scgpt(size) if scgpt else START + 5e-5 * size.cells for size in slices)
     trained = min(cells, TRAINED)
     steps = max(STEPS, EPOCHS * trained / CHUNK)
@@ -93,7 +100,7 @@ def _scgpt(size: Size) -> float:
 
 
 def memory_gb(
-    slices: Sequence[Size], scgpt: bool = False, metagenes: bool = False
+    slices: Sequence[Size], embedder: str = "mosaic", metagenes: bool = False
 ) -> dict[str, float]:
     """Peak gigabytes of the largest task of each part; those of two tasks at a time add up."""
     cells = sum(size.cells for size in slices)
@@ -101,7 +108,8 @@ def memory_gb(
     largest = max(0.15 + 2e-6 * size.cells + 1.25e-8 * size.cells * size.genes for size in slices)
     return {
         "slices": largest,
-        "embedding": (1.3 if scgpt else 0.3) + 2e-6 * max(size.cells for size in slices),
+        "embedding": (1.3 if embedder == "scgpt" else 0.3)
+        + 2e-6 * max(size.cells for size in slices),
         "training": 1.2 + (7e-7 * cells + 1.2e-8 * values) * min(1, TRAINED / cells),
         "joining": 0.4 + 7e-7 * cells + 1e-5 * min(cells, FITTED) + 1.2e-8 * values / len(slices),
         "annotation": 0.3 + 1e-5 * min(cells, EXACT) + 2e-6 * cells,

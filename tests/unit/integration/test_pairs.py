@@ -212,3 +212,12 @@ def test_a_reference_lays_cells_of_two_technologies_together():
         first, second = pairs.find_pairs(sides, [0, 1], 20).T
         right.append((first % 4 == second % 4).mean())
     assert right[1] > right[0] + 0.02
+
+
+def test_a_missing_label_is_no_type():
+    partners = pairs.Partners(np.array([0, 2, 3, 4]), np.array([1, 2, 0, 0]))
+    kept = partners.within(np.array(["a", "b", ""]))
+    assert kept.table().tolist() == [[0, 2], [2, 0]]
+    space = np.random.default_rng(0).normal(size=(4, 3))
+    found = pairs.hard_negatives(space, np.zeros(4, int), np.array(["a", "b", "", ""]))
+    assert found.tolist() == [1, 0, -1, -1]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -42,6 +43,9 @@ def test_commands_name_the_run_s_own_paths(material):
     assert "--add_to '/out/my run'" in steps["Add a slice"].code
     rerun = steps["Run again with other settings"].code
     assert "--input sheet.csv" in rerun and "--reference ref.h5ad" in rerun
+    own = replace(material, command="nextflow run . -profile test --niche 'A:B'")
+    rerun = {step.title: step for step in next_steps.steps(own)}["Run again with other settings"]
+    assert rerun.code == "nextflow run . -profile test --niche 'A:B' \\\n    --overwrite -resume"
     assert "upload type.csv of viewer/a/" in steps["Open in the instrument's viewer"].words
 
 

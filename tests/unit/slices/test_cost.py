@@ -26,7 +26,8 @@ def test_more_cells_slices_and_scores_take_more():
 
 def test_scgpt_goes_by_the_genes_that_cells_express():
     few, many = (
-        cost.cpu_seconds([Size(50_000, 5000, n)], scgpt=True)["embedding"] for n in (250, 1000)
+        cost.cpu_seconds([Size(50_000, 5000, n)], embedder="scgpt")["embedding"]
+        for n in (250, 1000)
     )
     assert few == pytest.approx(50_000 / 6.85, rel=0.05)
     assert many == pytest.approx(50_000 / 1.12, rel=0.1)
@@ -70,3 +71,10 @@ def test_niche_programs_go_by_pairs_and_cells():
     none, screen = (cost.cpu_seconds(few, niches=n)["niches"] for n in (0, 48))
     assert none == 0 and 50 < screen < 200
     assert cost.cpu_seconds(many, niches=1)["niches"] == pytest.approx(156, rel=0.2)
+
+
+def test_slices_that_bring_their_embedding_skip_what_fills_and_smooths():
+    slices = [Size(50_000, 1000, 100)] * 2
+    usual, brought = (cost.cpu_seconds(slices, name) for name in ("mosaic", "brought"))
+    assert brought["slices"] == 4 * cost.START < usual["slices"] / 4
+    assert brought["training"] == usual["training"]

@@ -87,16 +87,18 @@ function preparePlot(element) {
 const loaded = unpack("plotly").then(bytes => {
   document.head.append(make("script", { textContent: new TextDecoder().decode(bytes) }));
 });
-all("table.data").forEach(prepareTable);
-all(".plot").forEach(preparePlot);
-const watch = new ResizeObserver(entries => entries.forEach(({ target }) => {
-  target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 2);
-  target.classList.toggle("tall", target.scrollHeight > target.clientHeight + 2);
-}));
-all(".scroll").forEach(element => watch.observe(element));
-all("pre").forEach(pre => {
-  const button = make("button", { type: "button", textContent: "Copy" });
-  button.onclick = () => navigator.clipboard?.writeText(find("code", pre).textContent);
-  pre.append(button);
+const first = find("#cells") ? loaded.then(explore) : Promise.resolve();
+first.finally(() => {  // the cells come first: a reader looks at them while the rest is made ready
+  all("table.data").forEach(prepareTable);
+  all(".plot").forEach(preparePlot);
+  const watch = new ResizeObserver(entries => entries.forEach(({ target }) => {
+    target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 2);
+    target.classList.toggle("tall", target.scrollHeight > target.clientHeight + 2);
+  }));
+  all(".scroll").forEach(element => watch.observe(element));
+  all("pre").forEach(pre => {
+    const button = make("button", { type: "button", textContent: "Copy" });
+    button.onclick = () => navigator.clipboard?.writeText(find("code", pre).textContent);
+    pre.append(button);
+  });
 });
-if (find("#cells")) loaded.then(explore);
