@@ -41,7 +41,9 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--epochs", default="auto", help="auto: about 600 steps.")
 @click.option("--margin", type=click.FloatRange(0), default=1.0, help="Margin of the triplets.")
 @click.option("--neighbors", type=click.IntRange(1), default=30, help="Conserved neighbours.")
-@click.option("--pair-neighbors", type=click.IntRange(1), default=80, help="k of mutual pairs.")
+@click.option(
+    "--pair-neighbors", type=click.IntRange(1), default=80, help="k of mutual pairs, at most."
+)
 @click.option("--pair-smoothing", type=click.IntRange(0), default=30,
               help="Cells averaged before pairs are found.")  # fmt: skip
 @click.option("--pair-genes/--no-pair-genes", default=True,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AXES = 50  # principal axes of the shared genes that pairs are compared on
 FEWEST = 5  # shared genes that say something
+SHARE, FEWEST_NEAR = 25, 15  # a pair is among the nearest 25th of a slice, or the nearest 15
 LAID_AMONG = 30  # cells of a reference
 SEARCH_AXES = 64  # principal axes of an embedding that neighbours are searched on
 
@@ -220,15 +221,18 @@ def find_partners(
 ) -> Partners:
     """Mutual nearest neighbours between all slices of different batches.
 
-    views and batches: one a slice; k: nearest cells on each side. Likeness is the cosine of the
-    embeddings plus, where two slices share FEWEST genes or more, that of the shared genes. new: so
-    many first slices, each with all others; the others have no pairs among themselves (None: all).
+    views and batches: one a slice; k: nearest cells on each side, but no more than a part of the
+    smaller slice (SHARE, FEWEST_NEAR): the 80 nearest of 500 cells are of many kinds. Likeness is
+    the cosine of the embeddings plus, where two slices share FEWEST genes or more, that of the
+    shared genes. new: so many first slices, each with all others; the others have no pairs among
+    themselves (None: all).
     """
     found, search = [], partial(_search, gpu)
     for a, b in combinations(range(len(views)), 2):
         if batches[a] != batches[b] and (new is None or a < new):
             first, second = views[a], views[b]
-            pairs = mutual_matrix(*_sides(first, second), k, search)
+            few = max(FEWEST_NEAR, min(len(first.rows), len(second.rows)) // SHARE)
+            pairs = mutual_matrix(*_sides(first, second), min(k, few), search)
             found.append((first.rows, second.rows, pairs))
     return _joined(sum(len(v.rows) for v in views), found)
 

@@ -221,3 +221,18 @@ def test_a_missing_label_is_no_type():
     space = np.random.default_rng(0).normal(size=(4, 3))
     found = pairs.hard_negatives(space, np.zeros(4, int), np.array(["a", "b", "", ""]))
     assert found.tolist() == [1, 0, -1, -1]
+
+
+def test_in_a_small_slice_fewer_neighbours_are_looked_at():
+    random = np.random.default_rng(1)
+    views = [
+        pairs.view(
+            random.normal(size=(n, 3)).astype(np.float32),
+            np.arange(n) + start,
+            np.empty((n, 0), int),
+        )
+        for n, start in ((500, 0), (600, 500))
+    ]
+    found = [pairs.find_pairs(views, [0, 1], k).tolist() for k in (19, 20, 21, 80)]
+    assert found[1] == found[2] == found[3]  # 500 // 25
+    assert len(found[0]) < len(found[1])
