@@ -42,7 +42,7 @@ def test_an_embedding_brought_along_goes_the_whole_way_and_takes_new_slices(tmp_
 
     new = bring(tmp_path, "xenium")
     run = nextflow("-profile", "test", "--input", new, "--embedding_key", "X_other", *FEWER,
-                   "--model", "first", "--outdir", "second", cwd=tmp_path)  # fmt: skip
+                   "--model", "first/model", "--outdir", "second", cwd=tmp_path)  # fmt: skip
     assert run.returncode == 0, run.stdout
     mapped = ad.read_h5ad(tmp_path / "second/integrated.h5ad")
     assert set(mapped.obs["sample"]) == {"xenium"}
