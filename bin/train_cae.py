@@ -266,8 +266,10 @@ def _training_set(
         run.warn("no --slice: pairs are found by the embeddings alone, less surely")
     labels = None
     if cell_type_key:
-        columns = [known_labels(d.obs[cell_type_key]) for d in data.values()]
-        columns = [np.where(words == None, "", words).astype(str) for words in columns]  # noqa: E711
+        columns = [
+            np.array([word or "" for word in known_labels(d.obs[cell_type_key])], dtype=str)
+            for d in data.values()
+        ]
         labels = np.concatenate([*columns, *_labels_of(old, cell_type_key)])
     if rows is not None:
         starts = np.cumsum([0, *sizes[:-1]])

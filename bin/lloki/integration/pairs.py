@@ -86,12 +86,12 @@ def hard_negatives(
 ) -> np.ndarray:
     """The nearest cell of the own slice with another label (n rows, cosine); -1 if there is none.
 
-    space: n × d; slices: n numbers; labels: n; "": none, such a cell neither has
-    a negative nor is one.
+    space: n × d; slices: n numbers; labels: n; "": none, such a cell neither has a negative nor
+    is one.
     """
-    found = np.full(len(space), -1, dtype=np.int64)
+    found, labelled = np.full(len(space), -1, dtype=np.int64), np.asarray(labels) != ""
     for s in np.unique(slices):
-        rows = np.flatnonzero((slices == s) & (np.asarray(labels) != ""))
+        rows = np.flatnonzero((slices == s) & labelled)
         for label in np.unique(labels[rows]):
             same = labels[rows] == label
             if not same.all():
