@@ -43,22 +43,27 @@ def components(values: np.ndarray, kept: int) -> np.ndarray:
 
 
 def surroundings(
-    space: np.ndarray, slices: Sequence[tuple[np.ndarray, np.ndarray]], sizes: Sequence[int] = SIZES
+    spaces: Sequence[np.ndarray],
+    slices: Sequence[tuple[np.ndarray, np.ndarray]],
+    sizes: Sequence[int] = SIZES,
 ) -> np.ndarray:
-    """What lies around each cell: components of its neighbours' mean embedding (n × KEPT float32).
+    """What lies around each cell: components of its neighbours' mean embeddings (n × KEPT float32).
 
-    space: n × d; slices: positions of the cells of each slice (m) and their coordinates (m × 2 or
-    3). Means over the nearest so many other cells of the slice (all, if it has fewer), each size
-    with the same variance in all; then components, each divided by the root of its standard
-    deviation, so that the first ones do not decide alone.
+    spaces: embeddings, n × d each; slices: positions of the cells of each slice (m) and their
+    coordinates (m × 2 or 3). Means over the nearest so many other cells of the slice (all, if it
+    has fewer), each embedding and size with the same variance in all; then components, each divided
+    by the root of its standard deviation, so that the first ones do not decide alone.
     """
-    space = components(space, FIRST)
-    blocks = [np.empty_like(space) for _ in sizes]
+    parts = [components(space, FIRST) for space in spaces]
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    values = np.concatenate(parts, axis=1)
+    blocks = [np.empty_like(values) for _ in sizes]
     for rows, places in slices:
-        for block, mean in zip(blocks, _means(space[rows], places, sizes), strict=True):
+        for block, mean in zip(blocks, _means(values[rows], places, sizes), strict=True):
             block[rows] = mean
     for block in blocks:
-        block /= max(np.sqrt(block.var(axis=0, dtype=np.float64).sum()), 1e-12)
+        for part in np.split(block, ends, axis=1):
+            part /= max(np.sqrt(part.var(axis=0, dtype=np.float64).sum()), 1e-12)
     found = components(np.concatenate(blocks, axis=1), KEPT)
     return found / np.sqrt(np.maximum(found.std(axis=0, dtype=np.float64), 1e-6)).astype("f4")
 
