@@ -5,9 +5,9 @@
         --alone --peer cellcharter=ENVIRONMENT --peer banksy=ENVIRONMENT --keep FOLDER
 
 All slices are embedded together, as benchmarks/integration.py does it. In each group of slices
-every method finds the given numbers of domains: the recipe of domains.py on LLOKI and LLOKI-FP
-together (as it has it), on each alone and on the components of the genes that the group shares; the
-others on those genes. `--alone`: each
+every method finds the given numbers of domains: the recipe of domains.py (LLOKI, and LLOKI-FP with
+its panels brought together), the same on each alone, as it is, and on the components of the genes
+that the group shares; the others on those genes. `--alone`: each
 slice by itself on its whole panel, told how many regions it has: what there is to find. Prints ARI
 and NMI of each slice and of the cells of all together whose region several slices have (SAME), mean
 over the seeds; then regions carried over between technologies (TAUGHT) by the same vote, F1 of
@@ -57,18 +57,18 @@ def main(paths, references, region_key, groups, alone, peers, seeds, keep):
     rows = {name: np.arange(*ends) for name, ends in zip(parts, pairwise(starts), strict=True)}
     regions = {name: integration.labels_of(part, region_key, "") for name, part in parts.items()}
     having = [name for name in parts if (regions[name] != None).any()]  # noqa: E711
-    chosen(parts, [[space, fp] for space in spaces], regions)
+    chosen(parts, methods(parts, spaces, fp)["LLOKI"], regions)
     for group in groups or [f"10,14:{','.join(having)}"]:
         numbers, names = group.split(":")
         numbers, names = [int(n) for n in numbers.split(",")], names.split(",")
         some = {name: parts[name] for name in names}
         cells = np.concatenate([rows[name] for name in names])
-        given = methods([space[cells] for space in spaces], fp[cells])
+        given = methods(some, [space[cells] for space in spaces], fp[cells])
         given["shared genes"] = [[integration.before(list(some.values()))]] * seeds
         compare(some, given, numbers, regions, peers, seeds, keep)
     for name in having if alone else ():
         some, number = {name: parts[name]}, len(set(regions[name]) - {None})
-        given = methods([space[rows[name]] for space in spaces], fp[rows[name]])
+        given = methods(some, [space[rows[name]] for space in spaces], fp[rows[name]])
         given["whole panel"] = [[integration.before(list(some.values()))]] * seeds
         compare(some, given, [number], regions, peers, seeds, keep)
 
@@ -88,10 +88,14 @@ def embedded(parts, references, seeds, path):
     return list(kept["spaces"][:seeds]), kept["fp"]
 
 
-def methods(spaces, fp):
+def methods(parts, spaces, fp):
     """Embeddings whose surroundings are clustered, by method, for each seed."""
-    return {"LLOKI": [[space, fp] for space in spaces], "LLOKI alone": [[s] for s in spaces],
-            "LLOKI-FP": [[fp]] * len(spaces)}  # fmt: skip
+    from lloki.annotation import domains
+
+    panels = np.concatenate([part.obs["panel"].astype(str) for part in parts.values()])
+    both = [[space, domains.levelled(fp, space, panels, seed)] for seed, space in enumerate(spaces)]
+    alone = {"LLOKI alone": [[space] for space in spaces], "LLOKI-FP": [[fp]] * len(spaces)}
+    return {"LLOKI": both, **alone}
 
 
 def around(parts, spaces):
@@ -130,7 +134,6 @@ def compare(parts, given, numbers, regions, peers, seeds, keep):
             for number in numbers:
                 codes = domains.domains(value, number, seed)
                 found.setdefault((name, number), []).append(scores(parts, codes, regions))
-            value = around(parts, own[:1])
             votes.setdefault(name, []).append(carried(parts, value, regions))
     for peer in peers:
         name, env = (*peer.split("="), "")[:2]

@@ -31,13 +31,13 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
 
     head, order, keys = _head(input, label_key, region_key)
     spaces, places = _cells(input, head, order, keys)
+    if BEFORE in keys:
+        panels = head.obs["panel"].astype(str).to_numpy()[order]
+        spaces[1] = domains.levelled(spaces[1], spaces[0], panels, seed)
     samples = head.obs["sample"].astype(str).to_numpy(object)[order]
     names = sorted(set(samples))
     rows = [np.flatnonzero(samples == name) for name in names]
-    slices = [(own, places[own]) for own in rows]
-    around = domains.surroundings(spaces, slices)
-    # regions by LLOKI alone: what was before it keeps more of what sets technologies apart
-    alone = domains.surroundings(spaces[:1], slices) if region_key else None
+    around = domains.surroundings(spaces, [(own, places[own]) for own in rows])
     del spaces
     tables = {}
     if number is None:
@@ -54,7 +54,7 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
     if known is not None:
         tables["label_neighbours"] = _neighbours(known, names, rows, places)
     if region_key:
-        obs |= _regions(run, alone, head.obs[region_key].iloc[order], samples, region_key, seed)
+        obs |= _regions(run, around, head.obs[region_key].iloc[order], samples, region_key, seed)
     with run.output(output) as folder:
         folder.mkdir()
         for name, table in tables.items():
@@ -78,8 +78,11 @@ def _head(path, *columns):
 
     from lloki.slices import parts
 
-    columns = ("sample", "technology", *filter(None, columns))
-    keys = (SPACE, BEFORE) if BEFORE in parts.read_head(path)[1] else (SPACE,)
+    columns = ["sample", "technology", *filter(None, columns)]
+    keys = [SPACE]
+    if BEFORE in parts.read_head(path)[1]:
+        keys.append(BEFORE)
+        columns.append("panel")
     head = parts.read_integrated(path, (*keys, "spatial"), columns)
     return head, np.argsort(head.obs["sample"].astype(str).to_numpy(), kind="stable"), keys
 

@@ -16,6 +16,9 @@ from lloki.support.neighbours import nearest
 
 SIZES = 20, 50  # cells around one that are averaged
 FIRST, KEPT = 30, 15  # components of the embedding, and of its averages
+KINDS = 60  # of cells at most, in each of which panels are brought to one mean
+OF_KIND = 100  # cells of a kind, in the mean, at least
+FEW = 10  # cells of a panel in a kind by which half of that is done
 NUMBERS = range(4, 21)  # domains that are tried
 CELLS = 20_000  # at most, on which the number is chosen
 PARTS, SHARE = 5, 0.5  # draws of those cells, that domains must hold on
@@ -40,6 +43,28 @@ def components(values: np.ndarray, kept: int) -> np.ndarray:
     largest = np.abs(directions).argmax(axis=0)
     directions *= np.sign(directions[largest, np.arange(directions.shape[1])])
     return (values - middle) @ directions.astype(np.float32)
+
+
+def levelled(
+    values: np.ndarray, space: np.ndarray, panels: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Values of cells with the same mean for each panel in each kind of cells (n × e).
+
+    values: n × e; space: n × d, where panels are together, by which kinds are found (k-means);
+    panels: of each cell. The mean is that of the panels with FEW cells of the kind or more.
+    """
+    space = components(space, FIRST)
+    centres = _centres(space, int(np.clip(len(space) // OF_KIND, 1, KINDS)), seed, 1)
+    names, codes = np.unique(panels, return_inverse=True)
+    of = clusters.assign(space, centres)[0] * len(names) + codes
+    number = len(centres) * len(names)
+    sizes = np.bincount(of, minlength=number).reshape(len(centres), len(names), 1)
+    means = clusters.means(values, of, number).reshape(len(centres), len(names), -1)
+    many = sizes >= FEW
+    panels_of = many.sum(axis=1, keepdims=True)
+    middle = (means * many).sum(axis=1, keepdims=True) / np.maximum(panels_of, 1)
+    shift = (means - middle) * (panels_of > 0) * sizes / (sizes + FEW)
+    return values - shift.reshape(number, -1).astype(np.float32)[of]
 
 
 def surroundings(

@@ -55,6 +55,29 @@ def test_surroundings_are_means_over_other_cells_of_the_slice(tissue):
     np.testing.assert_allclose(np.abs(found[:, :5]), np.abs(wanted[:, :5]), atol=1e-3)
 
 
+def test_panels_are_brought_together_within_kinds_of_cells():
+    rng = np.random.default_rng(0)
+    kind, panel = rng.integers(0, 3, 1200), rng.integers(0, 2, 1200)
+    space = np.eye(3)[kind] * 9 + rng.normal(0, 0.1, (1200, 3))
+    own = rng.normal(size=(1200, 4)).astype(np.float32)
+    shift = 5 * rng.normal(size=(3, 2, 4))
+    kinds = (np.eye(3) @ rng.normal(size=(3, 4)))[kind]
+    given = (own + kinds + shift[kind, panel]).astype("f4")
+    found = domains.levelled(given, space, panel)
+
+    def means(values, k):
+        return np.stack([values[(kind == k) & (panel == p)].mean(axis=0) for p in (0, 1)])
+
+    for k in range(3):
+        before, after = means(given, k), means(found, k)
+        assert np.abs(after[0] - after[1]).max() < 0.25 * np.abs(before[0] - before[1]).max()
+        np.testing.assert_allclose(after.mean(axis=0), before.mean(axis=0), atol=0.2)
+    one = domains.levelled(own, space, np.zeros(1200))
+    np.testing.assert_allclose(one, own, atol=1e-5)  # nothing to bring together
+    few = np.where(np.arange(1200) < 1, 1, 0)  # one cell of a panel stays nearly as it is
+    assert np.abs(domains.levelled(own, space, few) - own)[0].max() < 0.5
+
+
 def test_two_embeddings_count_alike_whatever_their_units(tissue):
     space, slices, _, _ = tissue
     other = np.random.default_rng(1).normal(size=(len(space), 5)).astype(np.float32)
