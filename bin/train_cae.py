@@ -31,7 +31,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="SAMPLE.slice.h5ad: genes by which pairs are found; repeatable.")  # fmt: skip
 @click.option("--mosaic", help="Folder that fit_mosaic.py wrote: pairs by its reference, too.")
 @click.option("--output", required=True, help="The model folder to write.")
-@click.option("--latent-dim", type=click.IntRange(1), default=48)
+@click.option("--latent-dim", type=click.IntRange(1), default=64)
 @click.option("--batch-dim", type=click.IntRange(1), default=10, help="Numbers of a batch token.")
 @click.option("--lambda-rec", type=click.FloatRange(0), default=1.0, help="Reconstruction.")
 @click.option("--lambda-trip", type=click.FloatRange(0), default=10.0, help="Triplets.")
