@@ -102,6 +102,6 @@ first.finally(() => {  // the cells come first: a reader looks at them while the
   all("pre").forEach(pre => {
     const button = make("button", { type: "button", textContent: "Copy" });
     button.onclick = () => navigator.clipboard?.writeText(find("code", pre).textContent);
-    pre.append(button);
+    pre.prepend(button);
   });
 });
