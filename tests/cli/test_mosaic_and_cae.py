@@ -26,7 +26,7 @@ import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
 from lloki.embedding import reference  # noqa: E402
 from lloki.support.checksum import sha256  # noqa: E402
-from lloki.support.cli import Progress  # noqa: E402
+from lloki.support.progress import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 
