@@ -260,6 +260,9 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     assert [batch["technology"] for batch in trained["batches"]] == [
         "STARmap", "STARmap", "Xenium", "osmFISH", "osmFISH+"
     ]  # fmt: skip
+    with (added / "model/cae/history.csv").open() as file:
+        losses = [float(row["total"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0] and losses[-1] < 1.2 * min(losses)  # it did not diverge
     told = json.loads((added / "pipeline_info/stages/inputs.json").read_text())["warnings"]
     assert any("osmFISH, osmFISH+ are different batches" in line for line in told)
     targets = json.loads((added / "slices/known/known.targets.json").read_text())
