@@ -16,8 +16,9 @@ import click
 from lloki.support.cli import Run, command, device_option, seed_option
 from lloki.support.errors import InputError
 
-PUBLISHED = {"lambda_bc": 500.0, "chunk_size": 16000, "pair_neighbors": 40, "pair_smoothing": 0,
-             "pair_genes": False, "pair_reference": False, "level": 0.0}  # fmt: skip
+PUBLISHED = {"latent_dim": 128, "lambda_bc": 500.0, "chunk_size": 16000, "pair_neighbors": 40,
+             "pair_smoothing": 0, "pair_genes": False, "pair_reference": False,
+             "level": 0.0}  # fmt: skip
 PRESETS = {  # the published settings of the losses, on pairs as published
     "paper-ovarian": {"lambda_trip": 0.2, **PUBLISHED},
     "release-brain": {"lambda_trip": 2.0, "lr": 5e-3, "epochs": "200", **PUBLISHED},
@@ -30,7 +31,7 @@ PRESETS = {  # the published settings of the losses, on pairs as published
               help="SAMPLE.slice.h5ad: genes by which pairs are found; repeatable.")  # fmt: skip
 @click.option("--mosaic", help="Folder that fit_mosaic.py wrote: pairs by its reference, too.")
 @click.option("--output", required=True, help="The model folder to write.")
-@click.option("--latent-dim", type=click.IntRange(1), default=128)
+@click.option("--latent-dim", type=click.IntRange(1), default=64)
 @click.option("--batch-dim", type=click.IntRange(1), default=10, help="Numbers of a batch token.")
 @click.option("--lambda-rec", type=click.FloatRange(0), default=1.0, help="Reconstruction.")
 @click.option("--lambda-trip", type=click.FloatRange(0), default=10.0, help="Triplets.")

@@ -167,7 +167,7 @@ def test_of_many_cells_some_slices_train_and_all_are_embedded(folder, tmp_path):
     assert record["cells"] == 1800 and record["cells_in_pairs"] > 100
     good(infer_cae, "--input", tmp_path / "small.fp.h5ad", "--model", tmp_path / "cae",
          "--output", tmp_path / "small.lloki.h5ad")  # fmt: skip
-    assert ad.read_h5ad(tmp_path / "small.lloki.h5ad").obsm["X_lloki"].shape[1] == 128
+    assert ad.read_h5ad(tmp_path / "small.lloki.h5ad").obsm["X_lloki"].shape[1] == 64
     good(train_cae, *inputs, "--output", tmp_path / "all", "--epochs", 1, "--train-slices", "all",
          "--train-cells", 2400)  # fmt: skip
     record = json.loads((tmp_path / "all.json").read_text())
@@ -289,7 +289,7 @@ def test_inference_adds_the_latent_positions(folder, tmp_path):
         "--output", out,
     )  # fmt: skip
     data = ad.read_h5ad(out)
-    assert data.obsm["X_lloki"].shape == (data.n_obs, 128)
+    assert data.obsm["X_lloki"].shape == (data.n_obs, 64)
     assert np.isfinite(data.obsm["X_lloki"]).all() and (data.obsm["X_lloki"] >= 0).all()
     assert {"spatial", "X_lloki_fp"} <= set(data.obsm)
 
