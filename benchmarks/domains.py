@@ -5,8 +5,9 @@
         --alone --peer cellcharter=ENVIRONMENT --peer banksy=ENVIRONMENT --keep FOLDER
 
 All slices are embedded together, as benchmarks/integration.py does it. In each group of slices
-every method finds the given numbers of domains: the recipe of domains.py on LLOKI, on LLOKI-FP and
-on the components of the genes that the group shares; the others on those genes. `--alone`: each
+every method finds the given numbers of domains: the recipe of domains.py (LLOKI, and LLOKI-FP with
+its panels brought together), the same on each alone, as it is, and on the components of the genes
+that the group shares; the others on those genes. `--alone`: each
 slice by itself on its whole panel, told how many regions it has: what there is to find. Prints ARI
 and NMI of each slice and of the cells of all together whose region several slices have (SAME), mean
 over the seeds; then regions carried over between technologies (TAUGHT) by the same vote, F1 of
@@ -56,19 +57,19 @@ def main(paths, references, region_key, groups, alone, peers, seeds, keep):
     rows = {name: np.arange(*ends) for name, ends in zip(parts, pairwise(starts), strict=True)}
     regions = {name: integration.labels_of(part, region_key, "") for name, part in parts.items()}
     having = [name for name in parts if (regions[name] != None).any()]  # noqa: E711
-    chosen(parts, spaces, regions)
+    chosen(parts, methods(parts, spaces, fp)["LLOKI"], regions)
     for group in groups or [f"10,14:{','.join(having)}"]:
         numbers, names = group.split(":")
         numbers, names = [int(n) for n in numbers.split(",")], names.split(",")
         some = {name: parts[name] for name in names}
         cells = np.concatenate([rows[name] for name in names])
-        given = {"LLOKI": [space[cells] for space in spaces], "LLOKI-FP": [fp[cells]] * seeds}
-        given["shared genes"] = [integration.before(list(some.values()))] * seeds
+        given = methods(some, [space[cells] for space in spaces], fp[cells])
+        given["shared genes"] = [[integration.before(list(some.values()))]] * seeds
         compare(some, given, numbers, regions, peers, seeds, keep)
     for name in having if alone else ():
         some, number = {name: parts[name]}, len(set(regions[name]) - {None})
-        given = {"LLOKI": [space[rows[name]] for space in spaces]}
-        given["whole panel"] = [integration.before(list(some.values()))] * seeds
+        given = methods(some, [space[rows[name]] for space in spaces], fp[rows[name]])
+        given["whole panel"] = [[integration.before(list(some.values()))]] * seeds
         compare(some, given, [number], regions, peers, seeds, keep)
 
 
@@ -87,14 +88,24 @@ def embedded(parts, references, seeds, path):
     return list(kept["spaces"][:seeds]), kept["fp"]
 
 
-def around(parts, space):
-    """Surroundings of the cells of these slices."""
+def methods(parts, spaces, fp):
+    """Embeddings whose surroundings are clustered, by method, for each seed."""
+    from lloki.annotation import domains
+
+    panels = np.concatenate([part.obs["panel"].astype(str) for part in parts.values()])
+    both = [[space, domains.levelled(fp, space, panels, seed)] for seed, space in enumerate(spaces)]
+    alone = {"LLOKI alone": [[space] for space in spaces], "LLOKI-FP": [[fp]] * len(spaces)}
+    return {"LLOKI": both, **alone}
+
+
+def around(parts, spaces):
+    """Surroundings of the cells of these slices in these embeddings."""
     from lloki.annotation import domains
 
     starts = np.cumsum([0, *(part.n_obs for part in parts.values())])
     places = [part.obsm["spatial"] for part in parts.values()]
     slices = [(np.arange(*ends), own) for ends, own in zip(pairwise(starts), places, strict=True)]
-    return domains.surroundings(space, slices)
+    return domains.surroundings(spaces, slices)
 
 
 def chosen(parts, spaces, regions):
@@ -102,8 +113,8 @@ def chosen(parts, spaces, regions):
     from lloki.annotation import domains
 
     found = []
-    for seed, space in enumerate(spaces):
-        value = around(parts, space)
+    for seed, both in enumerate(spaces):
+        value = around(parts, both)
         number = domains.choose(domains.stability(value, samples_of(parts), seed=seed))
         found.append(scores(parts, domains.domains(value, number, seed), regions))
         print(f"all {len(parts)} slices, seed {seed}: {number} domains chosen")
@@ -118,8 +129,8 @@ def compare(parts, given, numbers, regions, peers, seeds, keep):
     print(f"\n{group}: {sum(part.n_obs for part in parts.values())} cells, {len(panel(parts))} "
           f"genes in all; at {numbers} domains", flush=True)  # fmt: skip
     for name, spaces in given.items():
-        for seed, space in enumerate(spaces):
-            value = around(parts, space)
+        for seed, own in enumerate(spaces):
+            value = around(parts, own)
             for number in numbers:
                 codes = domains.domains(value, number, seed)
                 found.setdefault((name, number), []).append(scores(parts, codes, regions))

@@ -44,6 +44,9 @@ def main(run: Run, input, slice, output, found, labels, label_key, resolution, r
     known = findings.labels(labels, label_key, head.obs)
     known = known if known is None else known[order]
     graph = clusters.neighbours(values, k, seed)
+    if graph.recall < clusters.FOUND:
+        run.warn(f"so many cells are searched by an index, which found {graph.recall:.0%} of the "
+                 "nearest ones; take small clusters as a rough map, or fewer cells")  # fmt: skip
     coarse, fine, table = _resolutions(run, values, samples, resolution, resolution_fine, seed)
     first, within = clusters.two_levels(graph.weights, coarse, fine, seed)
     tables = {} if table is None else {"resolutions": table}

@@ -5,7 +5,7 @@ import click
 
 from lloki.support.cli import Run, command, seed_option
 
-SPACE = "X_lloki"
+SPACE, BEFORE = "X_lloki", "X_lloki_fp"  # the latter only where the file has it
 
 
 @command("domains")
@@ -29,13 +29,16 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
     from lloki.annotation import domains
     from lloki.slices import findings
 
-    head, order = _head(input, label_key, region_key)
-    values, places = _cells(input, head, order)
+    head, order, keys = _head(input, label_key, region_key)
+    spaces, places = _cells(input, head, order, keys)
+    if BEFORE in keys:
+        panels = head.obs["panel"].astype(str).to_numpy()[order]
+        spaces[1] = domains.levelled(spaces[1], spaces[0], panels, seed)
     samples = head.obs["sample"].astype(str).to_numpy(object)[order]
     names = sorted(set(samples))
     rows = [np.flatnonzero(samples == name) for name in names]
-    around = domains.surroundings(values, [(own, places[own]) for own in rows])
-    del values
+    around = domains.surroundings(spaces, [(own, places[own]) for own in rows])
+    del spaces
     tables = {}
     if number is None:
         with run.progress(len(domains.NUMBERS), "numbers of domains") as progress:
@@ -67,25 +70,32 @@ def main(run: Run, input, output, found, labels, label_key, number, region_key, 
 
 
 def _head(path, *columns):
-    """obs, and the order of the cells in which slices stand by name; InputError for what lacks."""
+    """obs, the order of the cells in which slices stand by name, and the embeddings there are.
+
+    InputError for what lacks.
+    """
     import numpy as np
 
     from lloki.slices import parts
 
-    columns = ("sample", "technology", *filter(None, columns))
-    head = parts.read_integrated(path, (SPACE, "spatial"), columns)
-    return head, np.argsort(head.obs["sample"].astype(str).to_numpy(), kind="stable")
+    columns = ["sample", "technology", *filter(None, columns)]
+    keys = [SPACE]
+    if BEFORE in parts.read_head(path)[1]:
+        keys.append(BEFORE)
+        columns.append("panel")
+    head = parts.read_integrated(path, (*keys, "spatial"), columns)
+    return head, np.argsort(head.obs["sample"].astype(str).to_numpy(), kind="stable"), keys
 
 
-def _cells(path, head, order):
-    """Embedding and coordinates in that order."""
+def _cells(path, head, order, keys):
+    """Embeddings, LLOKI's first, and coordinates in that order."""
     import numpy as np
 
     from lloki.slices import checks, parts
 
     places = parts.read_arrays(path, head.n_obs, ["spatial"])["spatial"]
-    values = np.concatenate(list(parts.embedding_blocks(path, SPACE)))
-    return values[order], checks.check_coordinates(places, path)[order]
+    spaces = [np.concatenate(list(parts.embedding_blocks(path, key)))[order] for key in keys]
+    return spaces, checks.check_coordinates(places, path)[order]
 
 
 def _sizes(codes, names, samples, technologies, order, labels):

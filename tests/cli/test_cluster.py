@@ -11,6 +11,7 @@ from demo_slices import NAMES, integrated
 from sklearn.metrics import adjusted_rand_score
 
 import cluster
+from lloki.annotation import clusters
 from lloki.slices import files, findings
 
 KEYS = ["lloki_cluster", "lloki_cluster_fine"]
@@ -129,6 +130,18 @@ def test_doubtful_clusters_are_told(run_before, tmp_path):
         good(cluster, *given)
         warnings = json.loads((tmp_path / f"{name}.json").read_text())["warnings"]
         assert words in " ".join(warnings), name
+
+
+@pytest.mark.parametrize(("recall", "told"), [(0.6, True), (0.8, False)])
+def test_an_index_that_finds_few_neighbours_is_told(
+    run_before, tmp_path, monkeypatch, recall, told
+):
+    found = clusters.neighbours
+    monkeypatch.setattr(clusters, "neighbours", lambda *a: found(*a)._replace(recall=recall))
+    good(cluster, *options(run_before, tmp_path / "c", "--resolution", 0.1, "--resolution-fine", 1))
+    record = json.loads((tmp_path / "c.json").read_text())
+    assert record["recall"] == recall
+    assert [f"found {recall:.0%}" in text for text in record["warnings"]] == [True] * told
 
 
 def test_given_resolutions_are_taken_and_labels_may_lack(run_before, tmp_path):

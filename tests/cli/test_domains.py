@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import call, good, refused
+from sklearn.metrics import adjusted_rand_score
 
 import domains
 from lloki.slices import files, findings
@@ -76,6 +77,29 @@ def test_slices_in_any_order_give_the_same(folder, tmp_path):
         assert done.exit_code == 0, done.output
         found.append(ad.read_h5ad(out / "c.h5ad").obs["lloki_domain"].reindex(whole.obs_names))
     assert found[0].equals(found[1])
+
+
+def test_what_was_before_integration_is_seen_too_but_not_what_sets_panels_apart(folder, tmp_path):
+    whole = ad.read_h5ad(folder / "integrated.h5ad")
+    upper = whole.obsm["spatial"][:, 1] > 50
+    a = (whole.obs["sample"] == "a").to_numpy()
+    before = upper[:, None] * 4 + np.random.default_rng(1).normal(size=(500, 5))
+    whole.obsm["X_lloki_fp"] = (before + 4 * a[:, None]).astype("f4")
+    whole.obs["panel"] = np.where(a, "one", "other")
+    files.write_h5ad(whole, tmp_path / "both.h5ad")
+    found = []
+    for where, name in ((folder, "integrated.h5ad"), (tmp_path, "both.h5ad")):
+        out = tmp_path / f"of {name}"
+        out.mkdir()
+        done = run(where, out, "--cells", out / "c.h5ad", "--number", 4, name=name)
+        assert done.exit_code == 0, done.output
+        found.append(ad.read_h5ad(out / "c.h5ad").obs["lloki_domain"].astype(str))
+    one, both = (adjusted_rand_score(upper, cells) for cells in found)
+    assert both > 0.3 > 0.1 > one
+    assert adjusted_rand_score(a, found[1]) < 0.1
+    del whole.obs["panel"]
+    files.write_h5ad(whole, tmp_path / "i.h5ad")
+    refused(run(tmp_path, tmp_path, name="i.h5ad"), "i.h5ad", "panel")
 
 
 def test_labels_that_were_carried_over_are_taken(folder, tmp_path):

@@ -23,6 +23,7 @@ PARTS, SHARE = 5, 0.8  # of those cells, that clusters must hold on
 FEWEST = 10  # cells of a cluster, in the mean, where a resolution is chosen
 LEVEL = 0.05  # stability that is given up for more clusters
 DOUBTFUL = 0.6  # stability below which clusters are doubted
+FOUND = 0.75  # recall below which the graph is doubted; above it clusters change as by a seed
 FINER = 1.5  # times as many clusters at least on the second level
 BISECTIONS = 64
 NAMED = 0.5  # least share of a cluster's labels that gives it a name

@@ -16,6 +16,9 @@ from lloki.support.neighbours import nearest
 
 SIZES = 20, 50  # cells around one that are averaged
 FIRST, KEPT = 30, 15  # components of the embedding, and of its averages
+KINDS = 60  # of cells at most, in each of which panels are brought to one mean
+OF_KIND = 100  # cells of a kind, in the mean, at least
+FEW = 10  # cells of a panel in a kind by which half of that is done
 NUMBERS = range(4, 21)  # domains that are tried
 CELLS = 20_000  # at most, on which the number is chosen
 PARTS, SHARE = 5, 0.5  # draws of those cells, that domains must hold on
@@ -42,23 +45,50 @@ def components(values: np.ndarray, kept: int) -> np.ndarray:
     return (values - middle) @ directions.astype(np.float32)
 
 
-def surroundings(
-    space: np.ndarray, slices: Sequence[tuple[np.ndarray, np.ndarray]], sizes: Sequence[int] = SIZES
+def levelled(
+    values: np.ndarray, space: np.ndarray, panels: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """What lies around each cell: components of its neighbours' mean embedding (n × KEPT float32).
+    """Values of cells with the same mean for each panel in each kind of cells (n × e).
 
-    space: n × d; slices: positions of the cells of each slice (m) and their coordinates (m × 2 or
-    3). Means over the nearest so many other cells of the slice (all, if it has fewer), each size
-    with the same variance in all; then components, each divided by the root of its standard
-    deviation, so that the first ones do not decide alone.
+    values: n × e; space: n × d, where panels are together, by which kinds are found (k-means);
+    panels: of each cell. The mean is that of the panels with FEW cells of the kind or more.
     """
     space = components(space, FIRST)
-    blocks = [np.empty_like(space) for _ in sizes]
+    centres = _centres(space, int(np.clip(len(space) // OF_KIND, 1, KINDS)), seed, 1)
+    names, codes = np.unique(panels, return_inverse=True)
+    of = clusters.assign(space, centres)[0] * len(names) + codes
+    number = len(centres) * len(names)
+    sizes = np.bincount(of, minlength=number).reshape(len(centres), len(names), 1)
+    means = clusters.means(values, of, number).reshape(len(centres), len(names), -1)
+    many = sizes >= FEW
+    panels_of = many.sum(axis=1, keepdims=True)
+    middle = (means * many).sum(axis=1, keepdims=True) / np.maximum(panels_of, 1)
+    shift = (means - middle) * (panels_of > 0) * sizes / (sizes + FEW)
+    return values - shift.reshape(number, -1).astype(np.float32)[of]
+
+
+def surroundings(
+    spaces: Sequence[np.ndarray],
+    slices: Sequence[tuple[np.ndarray, np.ndarray]],
+    sizes: Sequence[int] = SIZES,
+) -> np.ndarray:
+    """What lies around each cell: components of its neighbours' mean embeddings (n × KEPT float32).
+
+    spaces: embeddings, n × d each; slices: positions of the cells of each slice (m) and their
+    coordinates (m × 2 or 3). Means over the nearest so many other cells of the slice (all, if it
+    has fewer), each embedding and size with the same variance in all; then components, each divided
+    by the root of its standard deviation, so that the first ones do not decide alone.
+    """
+    parts = [components(space, FIRST) for space in spaces]
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    values = np.concatenate(parts, axis=1)
+    blocks = [np.empty_like(values) for _ in sizes]
     for rows, places in slices:
-        for block, mean in zip(blocks, _means(space[rows], places, sizes), strict=True):
+        for block, mean in zip(blocks, _means(values[rows], places, sizes), strict=True):
             block[rows] = mean
     for block in blocks:
-        block /= max(np.sqrt(block.var(axis=0, dtype=np.float64).sum()), 1e-12)
+        for part in np.split(block, ends, axis=1):
+            part /= max(np.sqrt(part.var(axis=0, dtype=np.float64).sum()), 1e-12)
     found = components(np.concatenate(blocks, axis=1), KEPT)
     return found / np.sqrt(np.maximum(found.std(axis=0, dtype=np.float64), 1e-6)).astype("f4")
 

@@ -26,7 +26,7 @@ DOMAIN, REGION = "lloki_domain", "lloki_region"  # of obs
 def domains(material: Material) -> Section:
     """Domains: maps of all slices, shares, labels; neighbours of labels."""
     lead = (
-        "Groups of cells with alike surroundings, the same in every technology: the embedding "
+        "Groups of cells with alike surroundings, the same in every technology: the embeddings "
         "averaged over a cell's 20 and 50 nearest cells, clustered over all slices."
     )
     title = "Tissue domains"
