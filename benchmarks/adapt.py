@@ -35,7 +35,7 @@ SHOWN = ("Bio conservation", "Batch correction", "Label transfer F1", "iLISI")
 @click.option("--only", multiple=True, help="Technologies to hold out; repeatable.  [default: all]")
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
-              help="Another value of an option of adapting, such as lr=0.01.")  # fmt: skip
+              help="Another value of an option of adapting, such as lr=0.001.")  # fmt: skip
 def main(paths, reference, label_key, ignore_label, only, seeds, settings) -> None:
     """Print a row for each batch held out and each way to have it in the embedding."""
     import integration as benchmark

@@ -3,7 +3,7 @@
 
     atlas.py --slices 20 --cells 50000 --slice merfish.h5ad ... --reference brain.h5ad ... FOLDER
     nextflow run . --input FOLDER/samplesheet.csv --cell_type_key cell_type_coarse --outdir results
-    atlas.py --trace results/pipeline_info/execution_trace.txt
+    atlas.py --trace results/pipeline_info/execution_trace_TIME.txt
 
 makes slices of the technologies of the slices given (the demo's, without any), in turn: Xenium and
 MERSCOPE as folders of the instrument, others as h5ad. Of several references a slice has the one
@@ -36,7 +36,7 @@ UNITS = {"STARmap": 0.09}  # micrometres of a pixel
 @click.option("--reference", "references", multiple=True, help="scRNA-seq h5ad; repeatable.")
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
 @click.option("--trace", "traces", multiple=True, type=click.Path(exists=True, path_type=Path),
-              help="execution_trace.txt of a run; repeatable.")  # fmt: skip
+              help="execution_trace_TIME.txt of a run; repeatable.")  # fmt: skip
 @click.option("--growth", default=1.0, help="Cells of the second run for one of the first.")
 def main(folder, slices, cells, paths, references, label_key, traces, growth) -> None:
     """Write FOLDER/samplesheet.csv and all that it names, or tell what a run took."""

@@ -65,8 +65,6 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
               help="In triplets and conservation.")  # fmt: skip
 @click.option("--adapt-from", help="Model folder: of new batches, learn vectors and maps alone.")
-@click.option("--adapt-lr", type=click.FloatRange(0, min_open=True), default=0.01,
-              help="With --adapt-from, instead of --lr.")  # fmt: skip
 @click.option("--checkpoint", help="File to resume a killed training from.  [default: "
               "OUTPUT.checkpoint]")  # fmt: skip
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), default=60.0, help="Between two.")
@@ -95,7 +93,6 @@ def main(
         if not inputs:
             _pass_on(run, output, adapt_from)
             return
-        options["lr"] = options["adapt_lr"]
     together = int(os.environ.get("WORLD_SIZE", 1)) > 1
     rank = training.join_processes(where) if together else 0
     with tempfile.TemporaryFile(dir=Path(output).parent) as scratch:
@@ -337,7 +334,7 @@ def _train(run: Run, trainer, kept, seconds: float, first: bool) -> int:
             losses = trainer.epoch()
             if not math.isfinite(losses["total"]):
                 kept.remove()
-                help = "lower --lr (or --adapt-lr) or the lambdas"
+                help = "lower --lr or the lambdas"
                 raise InputError("training", f"it diverged in epoch {epoch}", help)
             progress.update(note=" ".join(f"{k} {v:.4f}" for k, v in losses.items()))
             if first and epoch < epochs and time.monotonic() - saved_at >= seconds:

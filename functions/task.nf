@@ -101,9 +101,10 @@ def finds_metagenes(asked, record) {
     return cells >= 500 && cells <= 200000
 }
 
-/** The command of this run, without -resume: the same for a run and its resumption. */
+/** The command that takes this run up again: the same for a run and its resumption. */
 def own_command() {
-    return workflow.commandLine.replaceAll(/ -resume( [0-9a-f-]{36})?(?= |$)/, '').replaceAll(/ --overwrite( true)?(?= |$)/, '')
+    def given = workflow.commandLine.replaceAll(/ -resume( [0-9a-f-]{36})?(?= |$)/, '').replaceAll(/ --overwrite( true)?(?= |$)/, '')
+    return "${given} -resume ${workflow.sessionId}".toString()
 }
 
 /** What run.json says of the pipeline itself: nothing that differs between a run and its resumption. */

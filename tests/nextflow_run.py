@@ -93,7 +93,8 @@ def run_once(command, cwd, longest, environment):
 
 def trace(folder, results="results"):
     """The tasks of the last run as Nextflow traced them; `process` is the process's own name."""
-    with (folder / results / "pipeline_info/execution_trace.txt").open() as file:
+    traces = (folder / results / "pipeline_info").glob("execution_trace*.txt")
+    with max(traces).open() as file:  # named by the time
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [{**row, "process": row["name"].split()[0].split(":")[-1]} for row in rows]
 

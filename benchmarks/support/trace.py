@@ -1,4 +1,4 @@
-"""What the tasks of a run took, from its execution_trace.txt."""
+"""What the tasks of a run took, from its execution_trace_TIME.txt."""
 
 import csv
 import re

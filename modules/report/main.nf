@@ -40,7 +40,7 @@ process REPORT {
         --coherence ${coherence} --embeddings ${embeddings} \\
         --versions ${versions} --params ${parameters} --index ${index} \\
         --output report.html ${settings.options} ${task.ext.args ?: ''}
-    versions.py "${task.process}" report.json jinja2 plotly > versions.yml
+    versions.py "${task.process}" report.json jinja2 matplotlib > versions.yml
     """
 
     stub:

@@ -22,30 +22,31 @@ workflow COMPARE {
 
     main:
     programs = methods.findAll { method -> method.program }
+    mosaic = embedder() == 'mosaic' ? models : embedded.collectEntries { name, _fp -> [name, channel.value([])] }
 
     // Other methods, by their lines: on the genes that all slices share, an embedding, or whole panels and references.
     JOIN_SHARED(programs ? by_sample(slices) : channel.empty(), settings('join_shared'))
     on_genes = channel.fromList(programs.findAll { method -> !method.embedding }).map { method -> [method, [], [], []] }
-    on_embedding = with_embedding(programs.findAll { method -> method.embedding in embedded.keySet() }, embedded, channel.empty())
+    on_embedding = with_embedding(programs.findAll { method -> method.embedding in embedded.keySet() }, embedded, mosaic, channel.empty())
     on_panels = channel.fromList(programs.findAll { method -> method.embedding == 'reference' })
         .combine(by_sample(slices).map { files -> [files] })
         .combine(references.map { files -> [files] })
     BASELINE(
-        on_genes.mix(on_embedding.map { method, fp -> [method, fp, [], []] }, on_panels.map { method, parts, others -> [method, [], parts, others] }),
+        on_genes.mix(on_embedding.map { method, fp, _model -> [method, fp, [], []] }, on_panels.map { method, parts, others -> [method, [], parts, others] }),
         JOIN_SHARED.out.shared, settings('baseline'),
     )
 
     // The embedder by itself.
-    alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded, channel.empty())
+    alone = with_embedding(methods.findAll { method -> method.method == embedder() }, embedded, mosaic, channel.empty())
     EXPORT_EMBEDDING(
-        alone.map { method, fp -> [method.method, fp] },
+        alone.map { method, fp, _model -> [method.method, fp] },
         settings('export_embedding', ['--key': 'X_lloki_fp']),
     )
 
     // The autoencoder with other options, or on another embedding.
-    variants = with_embedding(methods.findAll { method -> method.environment == 'ablation' }, embedded, channel.empty())
+    variants = with_embedding(methods.findAll { method -> method.environment == 'ablation' }, embedded, mosaic, channel.empty())
     CAE_VARIANT(
-        with_model(variants, models, channel.empty()),
+        variants.map { method, fp, model -> [method.method, method.options, fp, model] },
         by_sample(slices), settings('train_cae'), settings('infer_cae'),
     )
 
@@ -67,19 +68,13 @@ workflow COMPARE {
     results
 }
 
-/** [method, files] beside what is in `others`: each method with the embedding of all slices that the list gives it. */
-def with_embedding(methods, embedded, others) {
-    def each = methods.collect { method -> by_sample(embedded[method.embedding]).map { slices -> [method, slices] } }
-    return each.inject(others) { all, one -> all.mix(one) }
-}
-
-/** [name, options, files, mosaic]: each variant with the mosaic model that gave its embedding, where one did. */
-def with_model(variants, models, others) {
-    if (embedder() != 'mosaic') {
-        return variants.map { method, fp -> [method.method, method.options, fp, []] }
+/** [method, files, model] beside what is in `others`: each method with the embedding of all slices that the list gives it, and the mosaic model of that, if any. */
+def with_embedding(methods, embedded, models, others) {
+    def each = methods.collect { method ->
+        by_sample(embedded[method.embedding]).map { slices -> [method, slices] }
+            .combine(models[method.embedding].map { model -> [model] })
     }
-    def each = models.collect { name, model -> variants.filter { method, _fp -> method.embedding == name }.combine(model) }
-    return each.inject(others) { all, one -> all.mix(one) }.map { method, fp, model -> [method.method, method.options, fp, model] }
+    return each.inject(others) { all, one -> all.mix(one) }
 }
 
 /** The other embedder than that of this run: a file that says so, as a method that cannot run writes one. */

@@ -26,7 +26,7 @@ import prepare_slice  # noqa: E402
 import train_cae  # noqa: E402
 from lloki.embedding import reference  # noqa: E402
 from lloki.support.checksum import sha256  # noqa: E402
-from lloki.support.cli import Progress  # noqa: E402
+from lloki.support.progress import Progress  # noqa: E402
 
 SLICES = {"osmfish": "osmFISH", "starmap": "STARmap", "xenium": "Xenium"}
 
@@ -241,7 +241,7 @@ def test_a_model_is_adapted_to_a_new_technology(folder, tmp_path):
     assert (record["batches_known"], len(record["batches"])) == (2, 3)
     assert record["samples"] == ["xenium"] and record["cells_in_pairs"] > 1000
     configs = [json.loads((tmp_path / m / "config.json").read_text()) for m in ("two", "three")]
-    assert [config["training"]["lr"] for config in configs] == [5e-4, 0.01]
+    assert [config["training"]["lr"] for config in configs] == [5e-4, 5e-4]
     assert [config["adapted_from"] for config in configs] == [[], [sha256(tmp_path / "two")]]
     latent = {}
     for model in ("two", "three"):

@@ -218,6 +218,14 @@ def test_a_box_zooms_and_the_zoom_outlives_another_colour(opened):
 
 
 @desk
+def test_plots_are_drawn_when_they_come_into_sight(opened):
+    opened.run("document.querySelector('#quality').scrollIntoView()")
+    drawn = "document.querySelectorAll('#quality .plot .scatterlayer .trace').length"
+    opened.wait(f"{drawn} >= 3 * 30")  # a line, a box and a median for each slice
+    assert opened.errors == []
+
+
+@desk
 def test_the_mouse_on_a_cell_tells_which_it_is(opened):
     opened.run(
         "document.querySelector('#umap-panel').emit('plotly_hover', { points: [{ curveNumber: 1,"

@@ -260,6 +260,9 @@ def test_new_slices_join_the_demo_and_change_nothing_of_it(demo, tmp_path):
     assert [batch["technology"] for batch in trained["batches"]] == [
         "STARmap", "STARmap", "Xenium", "osmFISH", "osmFISH+"
     ]  # fmt: skip
+    with (added / "model/cae/history.csv").open() as file:
+        losses = [float(row["total"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0] and losses[-1] < 1.2 * min(losses)  # it did not diverge
     told = json.loads((added / "pipeline_info/stages/inputs.json").read_text())["warnings"]
     assert any("osmFISH, osmFISH+ are different batches" in line for line in told)
     targets = json.loads((added / "slices/known/known.targets.json").read_text())
@@ -298,6 +301,10 @@ def test_the_results_of_another_run_are_kept(demo, tmp_path):
     record = (demo / "results/run.json").read_text()
     (tmp_path / "taken/run.json").write_text(record)
     session = json.loads(record)["pipeline"]["session"]
+    former = ("execution_trace.txt", "pipeline_dag.mmd")
+    (tmp_path / "taken/pipeline_info").mkdir()
+    for name in former:
+        (tmp_path / "taken/pipeline_info" / name).write_text("of the run before\n")
     for more in ([], ["-resume"]):
         run = nextflow("-profile", "test", "--outdir", "taken", *more, cwd=tmp_path)
         assert run.returncode != 0
@@ -305,6 +312,8 @@ def test_the_results_of_another_run_are_kept(demo, tmp_path):
         assert f"with -resume {session}, or" in run.stdout
         assert (tmp_path / "taken/run.json").read_text() == record
         assert not trace(tmp_path, "taken")
+        for name in former:
+            assert (tmp_path / "taken/pipeline_info" / name).read_text() == "of the run before\n"
 
 
 def test_a_label_that_no_slice_has_stops_the_run_before_the_training(demo):

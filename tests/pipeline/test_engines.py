@@ -114,9 +114,9 @@ def test_everything_published_is_in_the_index_and_the_other_way_round(switched):
     models = {place for place in places if (results / place).is_dir()}
     there = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
     there = {place for place in there if place.split("/")[0] not in models} | models
-    execution = {f"pipeline_info/execution_{name}"
-                 for name in ("report.html", "timeline.html", "trace.txt")}  # fmt: skip
-    unlisted = {"index.csv", "index.json", "pipeline_info/pipeline_dag.mmd", *execution}
+    names = ("execution_report", "execution_timeline", "execution_trace_", "pipeline_dag_")
+    started = tuple(f"pipeline_info/{name}" for name in names)
+    unlisted = {"index.csv", "index.json", *(place for place in there if place.startswith(started))}
     assert there - unlisted == set(places)
     for row, place in zip(rows, places, strict=True):
         assert (row["slice"] is not None) is place.startswith(f"slices/{row['slice']}/")

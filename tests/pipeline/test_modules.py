@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -167,6 +168,24 @@ def test_the_meta_yml_of_a_subworkflow_is_what_main_nf_says(file):
         for one, (name, structure) in zip(meta[part], declared, strict=True):
             assert one[name]["type"] in {"file", "directory", "map"} and one[name]["description"]
             assert not structure or f"Structure: {structure}" in one[name]["description"]
+
+
+@pytest.mark.parametrize(("program", "told"), [
+    ("#!/usr/bin/env no-such-language\n", "no-such-language is not installed here"),
+    ("#!/bin/sh\necho a >&2; echo 'baseline: a: too small' >&2; exit 2\n", "a: too small"),
+    ("#!/bin/sh\nexit 137\n", None),  # out of memory: another try
+])  # fmt: skip
+def test_a_method_that_cannot_run_says_why_in_a_line(program, told, tmp_path):
+    script = section(PROCESSES["BASELINE"][1], "script").strip().strip('"')
+    script = script.replace("${method.program}", "./program").replace("${method.method}", "name")
+    script = re.sub(r"(?<!\\)\$\{[^}]*\}", "", script).replace("\\$", "$").replace("\\\\\n", "\\\n")
+    (tmp_path / "program").write_text(program)
+    (tmp_path / "program").chmod(0o755)
+    done = subprocess.run(["bash", "-ue", "-c", script], cwd=tmp_path, capture_output=True)
+    assert done.returncode == (0 if told else 137), done.stderr
+    # env quotes a name by the language of the machine
+    reasons = [re.sub("[‘’']", "", p.read_text()) for p in tmp_path.glob("name.not_run.txt")]
+    assert reasons == ([f"{told}\n"] if told else [])
 
 
 def test_a_script_that_includes_others_is_included_by_one_script_alone():

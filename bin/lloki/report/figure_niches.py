@@ -120,7 +120,7 @@ def score_maps(slices: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) 
         axes.set_title(short(sample, 24), size=8)
     for axes in grid[n:]:
         axes.set_axis_off()
-    drawn.colorbar(dots, ax=list(grid), label="score (cross-fitted)", shrink=0.6)
+    drawn.colorbar(dots, ax=list(grid), label="score (cross-fitted)", shrink=0.6, panchor=False)
     return drawn
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ def steps(material: Material) -> list[Step]:
     given = material.parameters
     folder = str(given.get("outdir") or results_folder(material) or "results").rstrip("/")
     whole = f"{folder}/integrated.h5ad"
+    start = _start(material.command)
     colour = material.label_key or "technology"
     return [
         Step(
@@ -53,12 +55,18 @@ def steps(material: Material) -> list[Step]:
         Step("Run again with other settings", "Finished tasks are kept by -resume. All parameters "
              "of this run are in run.json and below, under Parameters.", _rerun(material, folder)),
         Step("Add a slice", "Without a new training; new.csv is a samplesheet of the new slices.",
-             f"nextflow run . --input new.csv --add_to {shlex.quote(folder)} "
+             f"{start} --input new.csv --add_to {shlex.quote(folder)} "
              f"--outdir {shlex.quote(folder + '_added')}"),
         Step("Map new slices onto the model alone", "The slices of this run are left out.",
-             f"nextflow run . --input new.csv --model {shlex.quote(folder + '/model')} "
+             f"{start} --input new.csv --model {shlex.quote(folder + '/model')} "
              f"--outdir {shlex.quote(folder + '_mapped')}"),
     ]  # fmt: skip
+
+
+def _start(command: str) -> str:
+    """How a run of this pipeline begins: the folder and the profile of the run's own command."""
+    folder, profile = re.search(r" run (?!-)(\S+)", command), re.search(r" -profile \S+", command)
+    return f"nextflow run {folder[1] if folder else '.'}{profile[0] if profile else ''}"
 
 
 def _viewers(material: Material) -> str:
@@ -78,7 +86,7 @@ def _viewers(material: Material) -> str:
 def _rerun(material: Material, folder: str) -> str:
     """The run's own command, or one with what was given."""
     if material.command:
-        return f"{material.command} \\\n    --overwrite -resume"
+        return f"{material.command} \\\n    --overwrite"
     given = material.parameters
     options = [
         f"--{name} {shlex.quote(str(given[name]))}" for name in GIVEN if given.get(name)

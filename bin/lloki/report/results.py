@@ -67,24 +67,30 @@ def _measures(material: Material) -> dict[str, np.ndarray]:
 
 
 def _boxes(material: Material, name: str, values: np.ndarray) -> Plot:
-    """A box for each slice, in the colour of its technology."""
-    traces = []
+    """A box for each slice, in the colour of its technology: a thin line, a thick one, a point."""
+    traces, names = [], []
     for sample, cells in material.samples.items():
         own = values[cells]
         own = own[np.isfinite(own)]
-        if len(own):
-            low, first, middle, third, high = (float(v) for v in np.quantile(own, MARKS))
-            shade = material.technology.colours.get(material.technology.values[cells[0]])
-            traces.append({
-                "type": "box", "y": [sample], "q1": [first], "median": [middle],
-                "q3": [third], "lowerfence": [low], "upperfence": [high], "orientation": "h",
-                "marker": {"color": shade or figures.GREY}, "name": sample, "showlegend": False,
-            })  # fmt: skip
-    names = [trace["name"] for trace in traces]
+        if not len(own):
+            continue
+        low, first, middle, third, high = (float(v) for v in np.quantile(own, MARKS))
+        shade = material.technology.colours.get(material.technology.values[cells[0]])
+        names.append(sample)
+        words = f"{sample}: median {middle:,.0f}, half {first:,.0f} to {third:,.0f}"
+        common = {"name": sample, "showlegend": False, "hoverinfo": "text", "hovertext": words}
+        line = {"color": shade or figures.GREY}
+        traces += [
+            {**common, "mode": "lines", "x": [low, high], "y": [sample] * 2, "line": line},
+            {**common, "mode": "lines", "x": [first, third], "y": [sample] * 2,
+             "line": {**line, "width": 14}},
+            {**common, "mode": "markers", "x": [middle], "y": [sample],
+             "marker": {"symbol": "line-ns", "size": 14, "line": {"width": 2, "color": "white"}}},
+        ]  # fmt: skip
     layout = {"xaxis": {"title": {"text": f"{name} a cell"}, "rangemode": "tozero"},
               "yaxis": {"automargin": True, "autorange": "reversed", "type": "category",
                         "tickvals": names, "ticktext": [figures.short(n, 20) for n in names]},
-              "height": 110 + 26 * len(traces), "boxgap": 0.35}  # fmt: skip
+              "height": 110 + 26 * len(names), "hovermode": "closest"}  # fmt: skip
     return Plot(f"quality_{name.replace(' ', '_')}", traces, layout)
 
 

@@ -119,7 +119,8 @@ def training(material: Material) -> list:
     positive = all((values > 0).all() for _, values in curves.values())
     layout = {
         "xaxis": {"title": {"text": "epoch"}},
-        "height": 380,
+        "height": 400,
+        "margin": {"l": 60, "r": 16, "t": 64, "b": 48},  # room for the legend
         "yaxis": {"title": {"text": "loss"}, "type": "log" if positive else "linear"},
     }
     words = "Mean of each loss in every epoch; total is their weighted sum."

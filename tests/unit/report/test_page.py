@@ -45,7 +45,15 @@ def test_commands_name_the_run_s_own_paths(material):
     assert "--input sheet.csv" in rerun and "--reference ref.h5ad" in rerun
     own = replace(material, command="nextflow run . -profile test --niche 'A:B'")
     rerun = {step.title: step for step in next_steps.steps(own)}["Run again with other settings"]
-    assert rerun.code == "nextflow run . -profile test --niche 'A:B' \\\n    --overwrite -resume"
+    assert rerun.code == "nextflow run . -profile test --niche 'A:B' \\\n    --overwrite"
+    begun = replace(
+        material, command="nextflow -log a.log run /opt/lloki -profile gpu,docker --niche A:B"
+    )
+    steps = {step.title: step for step in next_steps.steps(begun)}
+    for title in ("Add a slice", "Map new slices onto the model alone"):
+        assert steps[title].code.startswith(
+            "nextflow run /opt/lloki -profile gpu,docker --input new.csv --"
+        )
     assert "upload type.csv of viewer/a/" in steps["Open in the instrument's viewer"].words
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from lloki import __version__
 from lloki.support import cli
 from lloki.support.checksum import sha256
-from lloki.support.cli import Progress, Run, command
+from lloki.support.cli import Run, command
 from lloki.support.errors import InputError
 
 BIN = Path(cli.__file__).parents[2]
@@ -197,63 +197,6 @@ def test_the_json_holds_figures_parameters_and_warnings(tmp_path):
     assert record["seconds"] >= 0 and record["peak_memory_mb"] > 1
     assert record["versions"]["lloki"] == __version__
     assert record["versions"]["numpy"] == np.__version__
-
-
-def test_progress_is_quiet_when_short_and_sparing_when_long(monkeypatch, capsys):
-    clock = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
-    with Progress(3, "quick") as progress:
-        for _ in range(3):
-            progress.update()
-    assert capsys.readouterr().err == ""
-    with Progress(100, "slow") as progress:
-        for _ in range(100):
-            clock[0] += 1
-            progress.update(note="loss 1")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 10
-    assert lines[0] == "slow 10/100, 90 s left loss 1" and lines[-1].startswith("slow 100/100, 0 s")
-
-
-def test_progress_renews_one_line_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(cli.sys.stderr, "isatty", lambda: True, raising=False)
-    with Progress(2, "seen") as progress:
-        progress.update(2)
-    assert capsys.readouterr().err == "\rseen 2/2, 0 s left\x1b[K\n"
-
-
-def test_progress_of_a_task_is_in_its_work_folder(monkeypatch, tmp_path):
-    task = tmp_path / "work/0a" / ("1f" * 15)
-    task.mkdir(parents=True)
-    clock = [0.0]
-    monkeypatch.setattr(cli.time, "monotonic", lambda: clock[0])
-
-    def steps():
-        with Run("train_cae", {"output": "out/a.fp.h5ad"}).progress(20, "epochs") as progress:
-            for _ in range(20):
-                clock[0] += 1
-                progress.update(note="loss 1")
-
-    monkeypatch.chdir(tmp_path)
-    steps()
-    assert not list(tmp_path.rglob("*.log"))
-    monkeypatch.chdir(task)
-    steps()
-    lines = (tmp_path / "work/progress.log").read_text().splitlines()
-    assert [line[21:] for line in lines] == [
-        "train_cae a: epochs started",
-        "train_cae a: epochs 25 %, 5/20, 15 s left loss 1",
-        "train_cae a: epochs 50 %, 10/20, 10 s left loss 1",
-        "train_cae a: epochs 75 %, 15/20, 5 s left loss 1",
-        "train_cae a: epochs 100 %, 20/20, 0 s left loss 1",
-    ]
-    with Run("impute", {"output": "b.imputed.h5ad"}).progress(30, "propagation") as progress:
-        progress.update(2)
-    told = (tmp_path / "work/progress.log").read_text()
-    assert told.endswith("impute b: propagation ended at 2/30\n")
-    (tmp_path / "work/progress.log").unlink()
-    (tmp_path / "work/progress.log").mkdir()  # cannot be written
-    steps()
 
 
 def test_hash_of_files_and_folders(tmp_path):

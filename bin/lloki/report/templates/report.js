@@ -73,7 +73,10 @@ const BASE = {
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.15 },
   modebar: { bgcolor: "rgba(255,255,255,.85)", color: "#5f6670", activecolor: "#0072b2" },
 };
-const CONFIG = { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]] };
+const CONFIG = {
+  displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]],
+  plotGlPixelRatio: window.devicePixelRatio,  // plotly's own is 2, four times the pixels
+};
 
 function preparePlot(element) {
   const { traces, layout } = JSON.parse(find("script", element).textContent);
@@ -99,6 +102,6 @@ first.finally(() => {  // the cells come first: a reader looks at them while the
   all("pre").forEach(pre => {
     const button = make("button", { type: "button", textContent: "Copy" });
     button.onclick = () => navigator.clipboard?.writeText(find("code", pre).textContent);
-    pre.append(button);
+    pre.prepend(button);
   });
 });
