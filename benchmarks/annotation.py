@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Labels carried over to each technology with its labels hidden, against other ways to do so.
 
-    benchmarks/annotation.py --slice FILE ... --reference FILE ... [--scvi ENVIRONMENT]
+    benchmarks/annotation.py --slice FILE ... --reference FILE ... [--scvi ENVIRONMENT] [--seurat]
 
 Slices are embedded as benchmarks/integration.py does it, labels never shown. Then each technology
 is once without labels. From the reference of most shared genes: annotate.py's way; cells near in
 the principal components of the genes that slice and reference share; logistic regression on those
 genes, as CellTypist has it (log of counts to 10,000, scaled by the reference), plain and with
-labels weighing alike; scANVI on them (`--scvi`: an environment made of containers/scvi). From
+labels weighing alike; scANVI on them (`--scvi`: an environment made of containers/scvi) and
+Seurat (`--seurat`, with R and Debian's r-cran-seurat). From
 labelled slices: annotate.py's way from all of them, the others from those that share most genes
 with the slice. From both: annotate.py's way. Prints macro F1, accuracy and calibration error over
 types that the source has, for each slice; risk by coverage; the AUC of `unknown`, each type once
@@ -159,17 +160,23 @@ def spread(model, probability, labels):
     return found
 
 
-def scanvi(python, data, i, atlas_codes):
-    """scANVI of the slice and its reference on counts of their shared genes."""
+def shared_counts(data, i):
+    """Counts of the slice and of its reference on the genes of both (cells × genes, CSR)."""
+    import scipy.sparse as sp
+
     from lloki.slices import files, genes
 
-    r = data.best[i]
-    own, other = genes.shared(data.cells[i].var_names, data.atlases[r].var_names)
-    raw = files.read_h5ad(data.atlases[r].uns["path"])
-    raw = raw[data.atlases[r].obs_names, [str(n) for n in data.atlases[r].var_names[other]]]
-    slice = data.cells[i]
-    counts = [slice.layers["counts"][:, own].toarray(), raw.X.toarray()]
-    codes = np.concatenate([np.full(slice.n_obs, -1), atlas_codes[r]])
+    slice, atlas = data.cells[i], data.atlases[data.best[i]]
+    own, other = genes.shared(slice.var_names, atlas.var_names)
+    raw = files.read_h5ad(atlas.uns["path"])
+    raw = raw[atlas.obs_names, [str(n) for n in atlas.var_names[other]]]
+    return sp.csr_matrix(slice.layers["counts"])[:, own], sp.csr_matrix(raw.X)
+
+
+def scanvi(python, data, i, atlas_codes):
+    """scANVI of the slice and its reference on counts of their shared genes."""
+    counts = [values.toarray() for values in shared_counts(data, i)]
+    codes = np.concatenate([np.full(len(counts[0]), -1), atlas_codes[data.best[i]]])
     obs = pd.DataFrame({
         "batch": np.repeat(["slice", "reference"], [len(counts[0]), len(counts[1])]),
         "label": np.where(codes < 0, "?", codes.astype(str)),
@@ -179,8 +186,32 @@ def scanvi(python, data, i, atlas_codes):
         script = Path(__file__).parent / "support/run_scanvi.py"
         subprocess.run([f"{python}/bin/python", script, f"{folder}/in.h5ad", f"{folder}/out.csv"],
                        check=True, stdout=sys.stderr)  # fmt: skip
-        table = pd.read_csv(f"{folder}/out.csv").iloc[: slice.n_obs]
-    found = np.zeros((slice.n_obs, len(data.labels)))
+        return _scores(pd.read_csv(f"{folder}/out.csv").iloc[: len(counts[0])], data.labels)
+
+
+def seurat(data, i, atlas_codes):
+    """Seurat's transfer from the reference; a cell without counts has its labels' shares."""
+    import scipy.io
+
+    counts, reference = shared_counts(data, i)
+    labels = atlas_codes[data.best[i]]
+    sides = {"slice": np.diff(counts.indptr) > 0,
+             "reference": (np.diff(reference.indptr) > 0) & (labels >= 0)}  # fmt: skip
+    found = np.tile(np.bincount(labels[labels >= 0], minlength=len(data.labels)) / len(labels),
+                    (len(sides["slice"]), 1))  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for (name, kept), values in zip(sides.items(), (counts, reference), strict=True):
+            scipy.io.mmwrite(f"{folder}/{name}.mtx", values[kept])
+        np.savetxt(f"{folder}/labels.txt", labels[sides["reference"]], fmt="%d")
+        script = Path(__file__).parent / "support/run_seurat_transfer.R"
+        subprocess.run(["Rscript", script, folder], check=True, stdout=sys.stderr)
+        found[sides["slice"]], _ = _scores(pd.read_csv(f"{folder}/out.csv"), data.labels)
+    return found, -found.max(axis=1)
+
+
+def _scores(table, labels):
+    """Scores of labels, a column of the table for the number of each: all of them, how foreign."""
+    found = np.zeros((len(table), len(labels)))
     for name, column in table.items():
         found[:, int(name)] = column
     return found, -found.max(axis=1)
@@ -201,7 +232,7 @@ def judge(probability, codes, covered):
     ]  # fmt: skip
 
 
-def ways(data, i, codes, atlas_codes, python=None):
+def ways(data, i, codes, atlas_codes, python=None, with_seurat=False):
     """By source and way: probabilities, how foreign, and p where there is one."""
     labels = data.labels
     found = {}
@@ -213,6 +244,8 @@ def ways(data, i, codes, atlas_codes, python=None):
         found["reference", "  labels alike"] = regression(*genes, labels, "balanced")
         if python:
             found["reference", "scANVI"] = scanvi(python, data, i, atlas_codes)
+        if with_seurat:
+            found["reference", "Seurat"] = seurat(data, i, atlas_codes)
     if any((own >= 0).any() for own in codes):
         genes = shared_with_slices(data, i, codes)
         found["slices", "LLOKI"] = ours(data, i, codes, None)
@@ -245,12 +278,13 @@ def has(data, codes, atlas_codes):
 @click.option("--label-key", default="cell_type_coarse", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--scvi", "python", help="Environment that has scvi-tools.")
+@click.option("--seurat", "with_seurat", is_flag=True, help="Needs R and its package Seurat.")
 @click.option("--alone", is_flag=True, help="Hide each slice by itself, not its technology.")
 @click.option("--foreign/--no-foreign", default=True, help="Also types hidden from the sources.")
 @click.option(
     "--words", help="Column of finer labels of different words, to be laid on each other."
 )
-def main(paths, references, label_key, seed, python, alone, foreign, words):
+def main(paths, references, label_key, seed, python, with_seurat, alone, foreign, words):
     """Print the tables."""
     data = read(paths or demo.slices(), references or [demo.path("reference")], label_key, seed)
     rows, auc = {}, {}
@@ -259,7 +293,8 @@ def main(paths, references, label_key, seed, python, alone, foreign, words):
             continue
         codes = hide(data, i, alone)
         covered = has(data, codes, data.atlas_codes)
-        for (source, way), found in ways(data, i, codes, data.atlas_codes, python).items():
+        told = ways(data, i, codes, data.atlas_codes, python, with_seurat)
+        for (source, way), found in told.items():
             figures = judge(found[0], data.codes[i], covered[source])
             if len(found) > 2:
                 known = (data.codes[i] >= 0) & covered[source][np.maximum(data.codes[i], 0)]
