@@ -202,7 +202,7 @@ def value_fault(Map property, value) {
         return text in ['true', 'false'] ? null : 'not true or false'
     }
     if (value instanceof Boolean) {
-        return 'it needs a value'
+        return property['enum'] ? "it needs a value, one of ${property['enum'].join(', ')}" : 'it needs a value'
     }
     if (property.type == 'integer' && !text.isInteger()) {
         return 'not a whole number'
