@@ -186,7 +186,8 @@ def scanvi(python, data, i, atlas_codes):
         script = Path(__file__).parent / "support/run_scanvi.py"
         subprocess.run([f"{python}/bin/python", script, f"{folder}/in.h5ad", f"{folder}/out.csv"],
                        check=True, stdout=sys.stderr)  # fmt: skip
-        return _scores(pd.read_csv(f"{folder}/out.csv").iloc[: len(counts[0])], data.labels)
+        found = _scores(pd.read_csv(f"{folder}/out.csv").iloc[: len(counts[0])], data.labels)
+    return found, -found.max(axis=1)
 
 
 def seurat(data, i, atlas_codes):
@@ -205,16 +206,16 @@ def seurat(data, i, atlas_codes):
         np.savetxt(f"{folder}/labels.txt", labels[sides["reference"]], fmt="%d")
         script = Path(__file__).parent / "support/run_seurat_transfer.R"
         subprocess.run(["Rscript", script, folder], check=True, stdout=sys.stderr)
-        found[sides["slice"]], _ = _scores(pd.read_csv(f"{folder}/out.csv"), data.labels)
+        found[sides["slice"]] = _scores(pd.read_csv(f"{folder}/out.csv"), data.labels)
     return found, -found.max(axis=1)
 
 
 def _scores(table, labels):
-    """Scores of labels, a column of the table for the number of each: all of them, how foreign."""
+    """Scores of all labels (n × C), of a table that has a column for the number of some."""
     found = np.zeros((len(table), len(labels)))
     for name, column in table.items():
         found[:, int(name)] = column
-    return found, -found.max(axis=1)
+    return found
 
 
 def judge(probability, codes, covered):

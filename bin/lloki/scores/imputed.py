@@ -45,10 +45,7 @@ def averages(part: ad.AnnData, atlas: sp.csr_matrix, names: np.ndarray, seed: in
     Near is by cosine on principal components of the genes of both, each standardised on its own
     side. part: a slice of n cells; atlas: m cells × G genes of these names.
     """
-    here, there = genes.shared(part.var_names, names)
-    if len(here) < FEWEST:
-        fact = f"{len(here)} of its genes are in the references"
-        raise InputError(part.obs["sample"].iloc[0], fact, f"this method needs {FEWEST}")
+    here, there = known_genes(part, names)
     sides = [sp.csr_matrix(part.X)[:, here], atlas[:, there]]
     both = np.concatenate([standardised(side)(slice(None)) for side in sides])
     space = principal_components(sp.csr_matrix(both), AXES, seed)
@@ -56,3 +53,15 @@ def averages(part: ad.AnnData, atlas: sp.csr_matrix, names: np.ndarray, seed: in
     weights = np.full(near.size, 1 / near.shape[1], dtype=np.float32)
     starts = np.arange(0, near.size + 1, near.shape[1])
     return sp.csr_matrix((weights, near.ravel(), starts), shape=(part.n_obs, atlas.shape[0]))
+
+
+def known_genes(part: ad.AnnData, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of a slice's genes that are among these of the references, and theirs.
+
+    InputError where they are fewer than FEWEST.
+    """
+    here, there = genes.shared(part.var_names, names)
+    if len(here) < FEWEST:
+        fact = f"{len(here)} of its genes are in the references"
+        raise InputError(part.obs["sample"].iloc[0], fact, f"this method needs {FEWEST}")
+    return here, there

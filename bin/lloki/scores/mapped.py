@@ -15,11 +15,9 @@ import scipy.sparse as sp
 from lloki.embedding.mosaic import standardised
 from lloki.integration import joined
 from lloki.propagation.graph import principal_components
-from lloki.slices import genes
-from lloki.support.errors import InputError
+from lloki.scores import imputed
 
 AXES = 50  # principal components of the reference
-FEWEST = 5  # genes that a slice has in common with the references
 RIDGE = 1e-3  # of the mean variance: genes may say the same
 
 
@@ -30,7 +28,7 @@ def components(
 
     slices, references: log-normalised (X CSR); genes are standardised in each slice and in the
     references, several of which count as one, on the genes that all of them have. InputError where
-    a slice has fewer than FEWEST of those.
+    a slice has too few of those (`imputed.known_genes`).
     """
     names = joined.shared_genes([reference.var_names for reference in references])
     atlas = standardised(joined.shared_expression(references, names))(slice(None))
@@ -39,10 +37,7 @@ def components(
 
 
 def _mapped(part: ad.AnnData, atlas: np.ndarray, names: np.ndarray, scores: np.ndarray):
-    here, there = genes.shared(part.var_names, names)
-    if len(here) < FEWEST:
-        fact = f"{len(here)} of its genes are in the references"
-        raise InputError(part.obs["sample"].iloc[0], fact, f"this method needs {FEWEST}")
+    here, there = imputed.known_genes(part, names)
     known = atlas[:, there].astype(np.float64)
     moment = known.T @ known
     moment += RIDGE * np.trace(moment) / len(moment) * np.eye(len(moment))
