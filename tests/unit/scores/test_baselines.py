@@ -154,7 +154,7 @@ def test_an_ablation_trains_on_an_embedding_and_with_options_that_there_are():
     rows = table[table["environment"].isin(["embedder", "ablation"])]
     assert set(rows["embedding"]) == {"fp", "slice", "filled"}
     for method, embedding in table.drop(rows.index)["embedding"].items():
-        from_reference = method.startswith(("imputed", "mapped"))
+        from_reference = method.startswith(("imputed", "mapped")) or method.endswith("_union")
         kinds = {"fp": method.endswith("_fp"), "reference": from_reference}
         assert [embedding] == [kind for kind, of in kinds.items() if of] or not any(kinds.values())
     for options in rows["options"]:
