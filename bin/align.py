@@ -37,11 +37,10 @@ def main(run: Run, input, pairs, output, reference, seed) -> None:
                 rows[sample] = _row(sample, inside[0], frame, own, dimensions)
                 _place(parts[sample], frame, rows[sample], seed)
         for frame in found[1:]:
-            other = f"frame of its own with {len(frame.motions) - 1} others" * (
-                len(frame.steps) > 0
-            )
+            on_it = ", ".join(sample for sample in frame.motions if sample != frame.reference)
+            too = f" (nor is what lies in its frame, {on_it})" if on_it else ""
             reason = rows[frame.reference]["reason"]
-            run.warn(f"{frame.reference} is not aligned to {inside[0]}: {other or reason}")
+            run.warn(f"{frame.reference} is not aligned to {inside[0]}{too}: {reason}")
     run.report(
         samples=list(parts), groups=members,
         reference=next(iter(members.values()))[0],

@@ -58,12 +58,13 @@ def main(run: Run, input, slice, output, found, cells, label_key, pairs, cluster
     """Programs of pairs of kinds of cells, cross-fitted, against fields moved over the slices."""
     from lloki.programs import niche_pairs, niche_summary
     from lloki.slices import findings
+    from lloki.slices.labels import completed_labels
 
     if not pairs and not model:
         raise InputError("--niche", "it is missing", "give FOCUS:NEIGHBOUR, or --model")
     head, obs = _read(input, cells)
     key = _label_key(label_key, obs, input)
-    kinds = _known(obs, key)
+    kinds = completed_labels(obs, key, LABEL, ("Other", "unknown"))
     fixed = _programs(model) if model else {}
     screen = niche_pairs.ALL in pairs
     asked = niche_pairs.pairs_of(pairs, kinds, obs["sample"].to_numpy()) or list(fixed)
@@ -166,20 +167,6 @@ def _label_key(key, obs, path):
                          "give --label-key")  # fmt: skip
     check_column(obs, key or LABEL, path)
     return key or LABEL
-
-
-def _known(obs, key):
-    """The kind of each cell: its own; in slices without any, the label that was carried over."""
-    import numpy as np
-
-    from lloki.slices.labels import known_labels
-
-    kinds = known_labels(obs[key], ("Other", "unknown"))
-    if key != LABEL and LABEL in obs:
-        carried = known_labels(obs[LABEL], ("Other", "unknown"))
-        lacking = ~obs["sample"].isin(obs["sample"][kinds != None]).to_numpy()  # noqa: E711
-        return np.where(lacking, carried, kinds)
-    return kinds
 
 
 class _Atlas:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lloki.integration.joined import NAMES
 from lloki.report import figure_annotation, figures
 from lloki.report.blocks import Note, Section, Table, absent, picture
 from lloki.report.material import Material, once
@@ -99,7 +100,9 @@ def pictures(material: Material) -> dict[str, Figure]:
     data, drawn = material.data, {}
     by = figures.colouring_of(data, LABEL)
     if material.umaps:
-        title, places = list(material.umaps.items())[-1]
+        title = NAMES["X_lloki"]
+        title = title if title in material.umaps else list(material.umaps)[-1]
+        places = material.umaps[title]
         drawn["labels_umap"] = figures.umap_grid({title: places}, [by])
         given = (data.obs[SOURCE].astype(str) == "given").to_numpy()
         sure = np.where(given, np.nan, data.obs[PROBABILITY].to_numpy(float))

@@ -163,7 +163,7 @@ class Material:
 
     @cached_property
     def umaps(self) -> dict[str, np.ndarray]:
-        """UMAPs of the embeddings that have one, by title: LLOKI's own, then the other methods."""
+        """UMAPs of the embeddings that have one, by title: the run's own, then other methods."""
         others = [] if self.metrics is None else self.metrics["embedding"].unique()
         places = {}
         for key in dict.fromkeys([*NAMES, *others]):

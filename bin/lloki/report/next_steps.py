@@ -41,13 +41,9 @@ def steps(material: Material) -> list[Step]:
             f'sc.pl.umap(cells, color=["technology", "{colour}"])',
         ),
         Step(
-            "Open in Seurat (R)", "The embedding as a reduction of your own object of these cells, "
-            "which are named sample:name.",
-            'library(Seurat)\nembedding <- as.matrix(read.csv("'
-            f'{folder}/embedding.csv", row.names = 1))\n'
-            'colnames(embedding) <- paste0("LLOKI_", seq_len(ncol(embedding)))\n'
-            'object[["lloki"]] <- CreateDimReducObject(embedding[colnames(object), ], '
-            'key = "LLOKI_", assay = DefaultAssay(object))',
+            "Open in Seurat (R)", "Needs the R package hdf5r. An object of your own takes the "
+            "embedding by the last lines, if its cells are named as here, sample:name.",
+            seurat(folder, _matrix(material)),
         ),
         Step("Open in CELLxGENE", "In the browser, with the colours of this report.",
              f"cellxgene launch {shlex.quote(whole)}"),
@@ -61,6 +57,53 @@ def steps(material: Material) -> list[Step]:
              f"{start} --input new.csv --model {shlex.quote(folder + '/model')} "
              f"--outdir {shlex.quote(folder + '_mapped')}"),
     ]  # fmt: skip
+
+
+def _matrix(material: Material) -> str | None:
+    """Which matrix of integrated.h5ad an R user begins with: counts, else X, if it has any."""
+    expression = material.expression
+    return expression and ("X" if expression.counts is None else "layers/counts")
+
+
+def seurat(folder: str, matrix: str | None) -> str:
+    """Lines of R that make a Seurat object of a run's cells; without a matrix: of the embedding."""
+    if matrix is None:
+        begin = ["# object: a Seurat object of these cells"]
+    else:
+        values = "values" if matrix == "layers/counts" else "CreateAssayObject(data = values)"
+        begin = [
+            "library(hdf5r)",
+            "",
+            f'file <- H5File$new("{folder}/integrated.h5ad", mode = "r")',
+            'part <- function(...) file[[paste(..., sep = "/")]]$read()',
+            'labels <- function(axis) part(axis, h5attr(file[[axis]], "_index"))',
+            "column <- function(name) {",
+            '  known <- part("obs", name, "categories")',
+            '  factor(part("obs", name, "codes"), seq_along(known) - 1, known)',
+            "}",
+            "values <- Matrix::sparseMatrix(  # genes in rows, cells in columns",
+            f'  i = part("{matrix}/indices"), p = part("{matrix}/indptr"),',
+            f'  x = part("{matrix}/data"), index1 = FALSE,',
+            '  dims = c(length(labels("var")), length(labels("obs"))),',
+            '  dimnames = list(labels("var"), labels("obs"))',
+            ")",
+            "known <- data.frame(",
+            '  sample = column("sample"), technology = column("technology"),',
+            '  row.names = labels("obs")',
+            ")",
+            f"object <- CreateSeuratObject({values}, meta.data = known)",
+        ]
+    lines = [
+        "library(Seurat)",
+        *begin,
+        "",
+        f'embedding <- as.matrix(read.csv("{folder}/embedding.csv", row.names = 1))',
+        'colnames(embedding) <- paste0("LLOKI_", seq_len(ncol(embedding)))',
+        'object[["lloki"]] <- CreateDimReducObject(',
+        '  embedding[colnames(object), ], key = "LLOKI_", assay = DefaultAssay(object)',
+        ")",
+    ]
+    return "\n".join(lines)
 
 
 def _start(command: str) -> str:

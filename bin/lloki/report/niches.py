@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from lloki.integration.joined import umap_key
 from lloki.report import figure_niches
+from lloki.report.annotation import LABEL
 from lloki.report.blocks import Lamp, Section, Table, absent, picture
 from lloki.report.material import Material, once
-from lloki.slices.labels import as_text
+from lloki.slices.labels import as_text, completed_labels
 
 TABLES = {  # of the folder of a pair, and columns that they need
     "cells": ("cell", "sample", "field", "group", "score"),
@@ -144,13 +145,12 @@ def _pictures(material: Material, niche: Niche) -> dict[str, Figure]:
 def places(material: Material, niche: Niche, cells: pd.DataFrame, rows: np.ndarray) -> dict:
     """Places of neighbours, places and scores of the focus cells, of each slice."""
     kind, obs = str(niche.record["neighbour"]), material.data.obs
-    column, value = niche.record["label_key"], kind
-    if column not in obs or not (as_text(obs[column]) == kind).any():
-        column, _, value = kind.partition("=")
-    near = (
-        (as_text(obs[column]) == value).to_numpy(bool) if column in obs
-        else np.zeros(len(obs), bool)
-    )  # fmt: skip
+    key = niche.record["label_key"]
+    kinds = completed_labels(obs, key, LABEL) if key in obs else np.full(len(obs), None)
+    near = kinds == kind
+    column, _, value = kind.partition("=")
+    if not near.any() and column in obs:
+        near = (as_text(obs[column]) == value).to_numpy(bool)
     spatial = material.data.obsm["spatial"][:, :2]
     found = {}
     for sample, own in cells.groupby("sample", sort=False).indices.items():

@@ -276,7 +276,8 @@ def _together(material: Material) -> list[Finding]:
     done = len(moved) - len(left)
     if not left:
         return [Finding("good", "alignment", f"All {len(material.samples)} slices are aligned.")]
-    words = f"{done} of {len(moved)} slices were aligned to their reference."
+    were = "was" if done == 1 else "were"
+    words = f"{done} of {len(moved)} slices {were} aligned to another."
     return [Finding("doubt", "alignment", words, "Nothing to do if they are of different regions.")]
 
 

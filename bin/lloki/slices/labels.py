@@ -31,6 +31,17 @@ def known_labels(values: pd.Series, ignored: tuple[str, ...] = ()) -> np.ndarray
     return words.where(known, None).to_numpy(object)
 
 
+def completed_labels(
+    obs: pd.DataFrame, key: str, carried: str, ignored: tuple[str, ...] = ()
+) -> np.ndarray:
+    """`known_labels` of a column; in slices (`sample`) without any, those that `carried` has."""
+    own = known_labels(obs[key], ignored)
+    if key == carried or carried not in obs:
+        return own
+    lacking = ~obs["sample"].isin(obs["sample"][own != None]).to_numpy()  # noqa: E711
+    return np.where(lacking, known_labels(obs[carried], ignored), own)
+
+
 def reference_labels(data: ad.AnnData, path: object, key: str) -> np.ndarray:
     """The labels of a reference's cells (n, object, None: none); `Other` is none.
 

@@ -1,5 +1,7 @@
 """The report's section on labels carried over: tables, pictures, honest where something lacks."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -45,6 +47,15 @@ def test_the_section_has_tables_and_a_picture_of_each_kind(material):
     kinds = ("umap", "probability", "reliability", "map", "words_1")
     assert set(drawn) == {f"labels_{kind}" for kind in kinds}
     assert content.count("<img") == len(drawn) - 1  # the page colours its own UMAP
+
+
+def test_the_picture_is_of_lloki_among_other_methods(material):
+    other = np.zeros((120, 2))
+    embeddings = ad.AnnData(obs=material.data.obs, obsm={"X_umap_imputed": other})
+    scores = pd.DataFrame({"embedding": ["X_imputed"], "metric": ["iLISI"], "value": [0.2]})
+    many = replace(material, embeddings=embeddings, metrics=scores)
+    assert list(many.umaps) == ["LLOKI", "Imputed from the reference"]
+    assert annotation.pictures(many)["labels_umap"].axes[0].get_title() == "LLOKI"
 
 
 def test_proposed_pairs_are_framed(material):

@@ -82,6 +82,10 @@ def test_neighbours_are_those_of_the_kind_or_of_the_column(material):
     rows = material.data.obs_names.get_indexer(niche.tables["cells"]["cell"])
     found = niches.places(material, niche, niche.tables["cells"], rows)
     assert {name: len(near) for name, (near, _, _) in found.items()} == {"a": 20, "b": 20}
+    material.data.obs["lloki_label"] = np.tile(["B", "B", "C"], 40)  # two of three carried over
+    material.data.obs.loc[material.data.obs["sample"] == "b", "kind"] = None
+    found = niches.places(material, niche, niche.tables["cells"], rows)
+    assert {name: len(near) for name, (near, _, _) in found.items()} == {"a": 20, "b": 40}
     niche.record["neighbour"] = "domain=2"
     found = niches.places(material, niche, niche.tables["cells"], rows)
     assert len(found["a"][0]) == 30 and len(found["a"][1]) == 20

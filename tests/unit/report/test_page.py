@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 
 from lloki.report import glossary, multiqc, next_steps, page, report
 from lloki.report.material import Material
+from lloki.slices import parts
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -55,6 +59,16 @@ def test_commands_name_the_run_s_own_paths(material):
             "nextflow run /opt/lloki -profile gpu,docker --input new.csv --"
         )
     assert "upload type.csv of viewer/a/" in steps["Open in the instrument's viewer"].words
+
+
+def test_r_lines_are_those_of_the_example(material):
+    text = (ROOT / "docs/example.md").read_text()
+    assert next_steps.seurat("results/demo", "layers/counts") in text
+    bare = {step.title: step for step in next_steps.steps(material)}["Open in Seurat (R)"].code
+    assert "hdf5r" not in bare and "/out/my run/embedding.csv" in bare
+    expression = parts.Expression(np.ones(4), None, [], None, None)
+    code = next_steps.steps(replace(material, expression=expression))[1].code
+    assert 'part("X/indices")' in code and "CreateAssayObject(data = values)" in code
 
 
 def test_the_glossary_knows_a_term_in_any_case():

@@ -41,3 +41,10 @@ def test_numbers_are_the_same_labels_whether_some_are_missing_or_not():
     whole, holed = pd.Series([0, 1, 1]), pd.Series([0.0, np.nan, 1.0])
     assert labels.known_labels(whole).tolist() == ["0", "1", "1"]
     assert labels.known_labels(holed).tolist() == ["0", None, "1"]
+
+
+def test_slices_without_labels_have_those_carried_over():
+    obs = pd.DataFrame({"sample": list("aabb"), "kind": ["x", None, None, None],
+                        "carried": ["y", "y", "y", "unknown"]})  # fmt: skip
+    assert labels.completed_labels(obs, "kind", "carried").tolist() == ["x", None, "y", None]
+    assert labels.completed_labels(obs, "kind", "none").tolist() == ["x", None, None, None]
