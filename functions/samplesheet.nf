@@ -44,6 +44,10 @@ def sheet_rows(sheet, Map schema, default_reference) {
         return [[], [fault(1, null, 'the file is empty', 'give a header and a row for each slice')]]
     }
     def header = csv_fields(numbered[0][1]) ?: []
+    def other = header.size() == 1 ? [';': 'semicolons', '\t': 'tabs'].find { mark, _name -> header[0].contains(mark) } : null
+    if (other) {
+        return [[], [fault(numbered[0][0], null, "its columns are separated by ${other.value}", 'save it with commas between them')]]
+    }
     def faults = header_faults(numbered[0][0], header, schema, default_reference)
     if (numbered.size() == 1) {
         faults << fault(numbered[0][0], null, 'no row follows the header', 'give a row for each slice')

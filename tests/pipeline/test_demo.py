@@ -106,7 +106,7 @@ def test_long_tasks_say_in_the_work_folder_how_far_they_are(demo):
 
 
 def test_the_tour_is_true_of_the_demo(demo):
-    """The numbers of docs/tour.md, within what another processor changes."""
+    """The numbers of docs/tour.md, within what another machine changes."""
     text = " ".join((ROOT / "docs/tour.md").read_text().split())
     for phrase, (value, within) in toured(demo / "results").items():
         told = re.search(re.escape(phrase).replace("N", r"([-−\d.,]+\d)"), text)
@@ -145,8 +145,8 @@ def toured(results):
         **{f"| `{row['sample']}` | {row['technology']} | {int(row['cells']):,} | N |":
            (float(row["genes"]), 0) for row in table("inputs.csv")},
         "turned back by N°": (abs(angle), 1),
-        "cells lie N µm from": (np.median(error), 5),
-        "domain for N %": (100 * (domains[0][near] == domains[1]).mean(), 5),
+        "cells lie N µm from": (np.median(error), 9),
+        "domain for N %": (100 * (domains[0][near] == domains[1]).mean(), 8),
         "the hidden label for N %": (100 * (found == true).mean(), 3),
         "N of 328 excitatory": ((found == true)[true == "Excitatory"].sum(), 12),
         "(bio conservation): LLOKI N": (scores["X_lloki", "Bio conservation"], 0.02),

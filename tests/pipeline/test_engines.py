@@ -204,6 +204,14 @@ def test_all_faults_of_a_samplesheet_are_listed_before_any_task(parser, tmp_path
     assert "at nextflow." not in run.stdout and not list(tmp_path.glob("work/*/*/.command.sh"))
 
 
+def test_a_samplesheet_of_semicolons_or_tabs_is_told_to_be_one(parser, tmp_path):
+    for mark, name in (";", "semicolons"), ("\t", "tabs"):
+        (tmp_path / "sheet.csv").write_text(mark.join(("sample", "input", "technology")) + "\n")
+        run = nextflow("--input", "sheet.csv", "--outdir", "results", cwd=tmp_path, engine=parser)
+        assert run.returncode != 0 and run.stdout.count("line 1") == 1
+        assert f"its columns are separated by {name}; save it with commas" in run.stdout
+
+
 def test_all_faults_of_the_parameters_are_listed_with_what_is_right(parser, tmp_path):
     run = nextflow(
         "-profile", "test", "--neighbours", 30, "--metric", "taxicab", "--n_pcs", 2.5, "--seed",
