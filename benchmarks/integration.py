@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "bin"), str(Path(__file__).parent)]
 
-from support import demo  # noqa: E402
+from support import demo, guided  # noqa: E402
 
 
 @click.command()
@@ -42,6 +42,8 @@ from support import demo  # noqa: E402
               "scanorama; repeatable.")  # fmt: skip
 @click.option("--seurat", "with_seurat", is_flag=True, help="Also Seurat's mapping onto the "
               "reference, and Harmony on it; needs R and its package Seurat.")  # fmt: skip
+@click.option("--scvi", "scvi_env", help="Also scANVI, guided by the reference's labels: an "
+              "environment that has scvi-tools.")  # fmt: skip
 @click.option("--alone", is_flag=True, help="Also each slice by itself, on its 50 components: what "
               "there is to conserve.")  # fmt: skip
 @click.option("--pairs", "pairs_too", is_flag=True, help="Also how many pairs join equal labels.")
@@ -49,8 +51,8 @@ from support import demo  # noqa: E402
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Another value of a training option, such as lambda_trip=2.")  # fmt: skip
 def main(
-    paths, references, label_key, ignore_label, batch, seeds, methods, with_seurat, alone,
-    pairs_too, ablation, settings,
+    paths, references, label_key, ignore_label, batch, seeds, methods, with_seurat, scvi_env,
+    alone, pairs_too, ablation, settings,
 ) -> None:  # fmt: skip
     """Print one row for each method."""
     from lloki.integration import joined
@@ -93,12 +95,15 @@ def main(
         else:
             row(method, spaces)
     if with_seurat:
-        mapped = seurat(cells, references)
+        mapped = guided.seurat(cells, references)
         row("Seurat's mapping", [np.concatenate(mapped)])
         row(
             "  and Harmony",
             [baseline("harmony_fp", cells, seed, mapped, ()) for seed in range(seeds)],
         )
+    if scvi_env:
+        known = [labels_of(files.read_h5ad(r), label_key, ignore_label) for r in references]
+        row("scANVI", [guided.scanvi(scvi_env, cells, references, known, batches)])
     options = dict(s.split("=") for s in settings)
     if pairs_too:
         score_pairs(cells, embedded["fp"], labels)
@@ -265,41 +270,6 @@ def baseline(method, cells, seed, embedded, references):
              folder / "out.csv", "--seed", str(seed), *more], check=True, capture_output=True,
         )  # fmt: skip
         return baselines.read_embedding(folder / "out.csv", pd.Index(shared.cells["cell"]))
-
-
-def seurat(cells, references):
-    """The reference's components of the cells of each slice, by Seurat's anchors (n × 30).
-
-    Cells without a count in the genes of both lie at the mean of their slice.
-    """
-    import pandas as pd
-    import scipy.io
-    import scipy.sparse as sp
-
-    from lloki.slices import files, genes
-
-    if len(references) != 1:
-        raise SystemExit("--seurat: a mapping needs one --reference")
-    raw = files.read_h5ad(references[0])
-    spaces = []
-    for part in cells:
-        own, other = genes.shared(part.var_names, raw.var_names)
-        counts = sp.csr_matrix(part.layers["counts"])[:, own]
-        filled = np.diff(counts.indptr) > 0
-        with tempfile.TemporaryDirectory() as folder:
-            sides = {
-                "slice": (counts[filled], raw.var_names[other]),
-                "reference": (sp.csr_matrix(raw.X), raw.var_names),
-            }
-            for name, (values, names) in sides.items():
-                scipy.io.mmwrite(f"{folder}/{name}.mtx", values)
-                Path(folder, f"{name}.txt").write_text("\n".join(names))
-            script = Path(__file__).parent / "support/run_seurat_map.R"
-            subprocess.run(["Rscript", script, folder], check=True, stdout=sys.stderr)
-            found = pd.read_csv(f"{folder}/out.csv").to_numpy(np.float32)
-        spaces.append(np.tile(found.mean(axis=0), (part.n_obs, 1)))
-        spaces[-1][filled] = found
-    return spaces
 
 
 def integrate(embedded, cells, seed: int, options: dict, more: Sequence[str] = (), only=None):
