@@ -83,9 +83,24 @@ def test_each_product_once_gives_what_all_products_give(metric, monkeypatch):
         monkeypatch.setattr(neighbours, "ROWS", rows)
         monkeypatch.setattr(neighbours, "WAVE", wave)
         results.append(neighbours.nearest(points, base, 10, metric, own))
-    for indices, distances in results[1:]:
-        np.testing.assert_array_equal(indices, results[0][0])
-        np.testing.assert_array_equal(distances, results[0][1])
+    if products_are_the_same_in_parts(points):
+        for indices, distances in results[1:]:
+            np.testing.assert_array_equal(indices, results[0][0])
+            np.testing.assert_array_equal(distances, results[0][1])
+    exact = neighbours.unit_rows(points) if metric == "cosine" else points
+    exact = exact.astype(np.float64)
+    true = [np.linalg.norm(exact[near] - exact[:, None], axis=2) for near, _ in results]
+    for i, distances in zip(true[1:], (d for _, d in results[1:]), strict=True):
+        np.testing.assert_allclose(i, true[0], atol=1e-5)  # equals may have changed places
+        np.testing.assert_allclose(distances**2, results[0][1] ** 2, rtol=1e-5, atol=5e-3)
+
+
+def products_are_the_same_in_parts(points):
+    """Whether OpenBLAS sums alike here whatever the shape (its kernel for Haswell does not)."""
+    whole = points @ points.T
+    rows = [points[i : i + 60] for i in range(0, len(points), 60)]
+    parts = np.block([[one @ other.T for other in rows] for one in rows])
+    return np.array_equal(whole, parts)
 
 
 def test_most_rows_have_a_bound_that_some_more_than_k_reach():
