@@ -37,27 +37,24 @@ def of(
     molecule. InputError where a slice came without counts.
     """
     names, places = joined.genes_of([part.var_names for part in slices])
-    blocks, codes, measured = [], [*batches], {}
-    start = 0
-    for part, place in zip(slices, places, strict=True):
+    starts = np.cumsum([0, *(part.n_obs for part in slices)])[:-1]
+    panels, codes, parts = [*batches[starts]], [*batches], []
+    for part in slices:
         if "counts" not in part.layers:
             fact = "it was given as normalised already, without counts"
             raise InputError(part.obs["sample"].iloc[0], fact, "leave this method out")
-        blocks.append(joined.spread(sp.csr_matrix(part.layers["counts"]), place, len(names)))
-        own = np.isin(np.arange(len(names)), place)
-        batch = batches[start]
-        measured[batch] = own & measured.get(batch, True)
-        start += part.n_obs
+        parts.append(sp.csr_matrix(part.layers["counts"]))
     for number, atlas in enumerate(references):
         known, own = genes.shared(names, atlas.var_names)
-        place = np.full(atlas.n_vars, -1)
-        place[own] = known
-        cells = molecules(reference.some(atlas.X, len(references)))
-        blocks.append(joined.spread(cells, place, len(names)))
-        codes += [f"reference {number + 1}"] * cells.shape[0]
-        measured[codes[-1]] = np.isin(np.arange(len(names)), known)
-    counts = sp.csr_matrix(sp.vstack(blocks), dtype=np.float32)
-    return Union(counts, np.array(codes), measured)
+        places.append(np.full(atlas.n_vars, -1))
+        places[-1][own] = known
+        parts.append(molecules(reference.some(atlas.X, len(references))))
+        panels.append(f"reference {number + 1}")
+        codes += panels[-1:] * parts[-1].shape[0]
+    pairs = zip(parts, places, strict=True)
+    counts = sp.csr_matrix(sp.vstack([joined.spread(*pair, len(names)) for pair in pairs]))
+    table, _ = joined.measured(names, places, panels)
+    return Union(counts, np.array(codes), {name: table[name].to_numpy() for name in table})
 
 
 def molecules(logged: sp.csr_matrix) -> sp.csr_matrix:
