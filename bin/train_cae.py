@@ -60,8 +60,9 @@ PRESETS = {  # the published settings of the losses, on pairs as published
 @click.option("--train-cells", type=click.IntRange(2), default=300_000,
               help="Most cells to train on; of more, some of each slice are drawn.")  # fmt: skip
 @click.option("--cell-type-key", help="Column of obs: pairs only within a type.")
-@click.option("--negatives", type=click.Choice(["random", "hard"]), default="random",
-              help="Of triplets: any cell of the slice; the nearest of another type.")  # fmt: skip
+@click.option("--negatives", type=click.Choice(["random", "hard", "many"]),
+              default="random", help="Of triplets: any cell of the slice; the nearest of another "
+              "type; many of both slices at once (InfoNCE).")  # fmt: skip
 @click.option("--distances", type=click.Choice(["plain", "squared"]), default="plain",
               help="In triplets and conservation.")  # fmt: skip
 @click.option("--adapt-from", help="Model folder: of new batches, learn vectors and maps alone.")
@@ -123,7 +124,8 @@ def main(
         anchors = len(cells.slice if cells.anchors is None else cells.anchors)
         steps = training.steps_per_epoch(anchors, options["chunk_size"])
         told = {f.name: options[f.name] for f in fields(training.Training) if f.name in options}
-        settings = training.Training(**told, epochs=_epochs(epochs) or training.epochs_for(steps))
+        told |= {"epochs": _epochs(epochs) or training.epochs_for(steps), "negatives": negatives}
+        settings = training.Training(**told)
         trainer = training.Trainer(cells, chosen.partners, model, settings, where, known)
         left_out = (
             "input", "expression", "mosaic", "output", "checkpoint", "checkpoint_seconds", "device",

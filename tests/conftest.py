@@ -1,6 +1,12 @@
 """How tests are shared out to processes (`-n 2`): those of whole runs to one, others by file."""
 
+import os
+
 import pytest
+
+# Two test processes share the cores, each with as many threads: threads that wait in a loop for one
+# another take the cores from the other process, and tests that train took twice as long
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RUNS = ("tests/pipeline/", "tests/executors/")  # they share one run of the demo, and take longest
 

@@ -212,8 +212,10 @@ def test_a_checkpoint_of_something_else_is_not_resumed(folder, tmp_path):
         assert record["epochs_resumed"] == 0 and "not resumed" in record["warnings"][0]
 
 
-def test_two_processes_have_the_losses_of_one(folder, tmp_path):
-    options = [*embeddings(folder), *expression(folder), "--epochs", "3", "--output"]
+@pytest.mark.parametrize("negatives", ["random", "many"])
+def test_two_processes_have_the_losses_of_one(folder, tmp_path, negatives):
+    options = [*embeddings(folder), *expression(folder), "--epochs", "3"]
+    options += ["--negatives", negatives, "--output"]
     good(train_cae, *options, tmp_path / "one")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

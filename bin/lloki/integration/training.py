@@ -23,6 +23,7 @@ from lloki.support.storage import blocks, take
 
 STEPS = 600  # what `epochs_for` aims at: losses of the real slices are flat from there on
 SAMPLED_NEIGHBORS = 4  # conserved neighbours that a step looks at, of each anchor
+CONTRASTED, TEMPERATURE = 256, 0.1  # cells that all anchors of a step are told from; of InfoNCE
 
 
 def reconstruction_loss(cells: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
@@ -40,6 +41,27 @@ def triplet_loss(
     """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over the triplets (Eq. 7), or of squares."""
     near, far = distance(anchor, positive, squared), distance(anchor, negative, squared)
     return (near - far + margin).clamp_min(0).mean()
+
+
+def contrastive_loss(
+    anchor: torch.Tensor,
+    positive: torch.Tensor,
+    others: torch.Tensor,
+    told_from: torch.Tensor,
+    squared: bool = False,
+) -> torch.Tensor:
+    """InfoNCE (van den Oord et al. 2018) by distances, or by their squares.
+
+    anchor, positive: t × d; others: m × d; told_from: those that each anchor is told from, t × m.
+    A cell at a distance s weighs exp(−s / TEMPERATURE); the loss is the mean of −log of the share
+    that the positive has of its own weight and those of the others.
+    """
+    near = distance(anchor, positive, squared)[:, None]
+    far = anchor.square().sum(dim=1, keepdim=True) + others.square().sum(dim=1)
+    far = (far - 2 * anchor @ others.T).clamp_min(0)
+    far = (far if squared else (far + 1e-12).sqrt()).masked_fill(~told_from, torch.inf)
+    scores = torch.cat([near, far], dim=1) / -TEMPERATURE
+    return (scores.logsumexp(dim=1) - scores[:, 0]).mean()
 
 
 def conservation_loss(latent_distance: torch.Tensor, distance_before: torch.Tensor) -> torch.Tensor:
@@ -67,6 +89,7 @@ class Training:
     margin: float
     seed: int
     distances: str = "plain"
+    negatives: str = "random"
 
 
 class Trainer:
@@ -165,7 +188,11 @@ class Trainer:
         parts = dist.get_world_size() if dist.is_initialized() else 1
         share = np.arange(dist.get_rank() if parts > 1 else 0, len(anchors), parts)
         mine = np.isin(place, share)
-        place, positive, negative = (values[mine] for values in (place, positive, negative))
+        place, positive, told_from = place[mine], positive[mine], None
+        if t.negatives == "many":
+            told_from = self._told_from(anchors[place], positive, negative)
+        else:
+            negative = negative[mine]
         place = np.searchsorted(share, place)
         weight, weight_triplets = len(share) / len(anchors), mine.sum() / max(triplets, 1)
         anchors = anchors[share]
@@ -189,8 +216,12 @@ class Trainer:
             "triplet": latent.new_zeros(()),
         }  # fmt: skip
         if len(positive):
-            corners = (_rows(latent, c) for c in (_rows(a, self._there(place)), p, n))
-            losses["triplet"] = weight_triplets * triplet_loss(*corners, t.margin, squared)
+            corners = [_rows(latent, c) for c in (_rows(a, self._there(place)), p, n)]
+            if told_from is None:
+                loss = triplet_loss(*corners, t.margin, squared)
+            else:
+                loss = contrastive_loss(*corners, told_from, squared)
+            losses["triplet"] = weight_triplets * loss
         losses["total"] = (
             t.lambda_rec * losses["reconstruction"]
             + t.lambda_trip * losses["triplet"]
@@ -218,11 +249,17 @@ class Trainer:
         return torch.from_numpy(numbers.astype(np.int64)).to(self.device)
 
     def _triplets(self, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places in `anchors` that have positives, a positive and a negative cell for each."""
+        """Places in `anchors` that have positives, a positive and a negative cell for each.
+
+        With many negatives these are some of the anchors and positives, for all alike.
+        """
         count = self.first[anchors + 1] - self.first[anchors]
         place = np.flatnonzero(count)
         chosen = (self.random.random(len(place)) * count[place]).astype(np.int64)
         positive = self.positives[self.first[anchors[place]] + chosen]
+        if self.training.negatives == "many":
+            rows = np.concatenate([anchors, positive])
+            return place, positive, rows[self.random.permutation(len(rows))[:CONTRASTED]]
         draw = self.random.random(len(place))
         negative = np.empty_like(positive)
         slices = self.cells.slice[anchors[place]]
@@ -233,6 +270,12 @@ class Trainer:
             hard = self.cells.hard[anchors[place]]
             negative = np.where(hard < 0, negative, hard)
         return place, positive, negative
+
+    def _told_from(self, anchors: np.ndarray, positives: np.ndarray, others: np.ndarray):
+        """Which of the others each pair is told from (t × m): those of its two slices."""
+        pair = np.stack([anchors, positives])[:, :, None]
+        ours = (self.cells.slice[pair] == self.cells.slice[others]).any(axis=0)
+        return torch.from_numpy(ours & (pair != others).all(axis=0)).to(self.device)
 
 
 def steps_per_epoch(cells: int, chunk_size: int) -> int:

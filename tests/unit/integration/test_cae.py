@@ -1,6 +1,7 @@
 """The conditional autoencoder: its losses, pairs and training against plain computations."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -70,20 +71,25 @@ def test_squared_distances_are_those_of_the_losses():
     np.testing.assert_allclose(found, np.square(a - p).sum(axis=1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("distances", ["plain", "squared"])
-def test_the_loss_of_a_chunk_is_that_of_a_plain_computation(distances):
-    """Every draw has one outcome: four neighbours, one partner, one hard negative for a cell."""
+@pytest.mark.parametrize(
+    ("distances", "negatives"), product(["plain", "squared"], ["hard", "many"])
+)
+def test_the_loss_of_a_chunk_is_that_of_a_plain_computation(distances, negatives):
+    """Every draw has one outcome: four neighbours, one partner, one hard negative for a cell.
+
+    Of many negatives all are drawn: the anchors and their partners.
+    """
     random = np.random.default_rng(0)
-    n, of_slice = 60, np.repeat([0, 1], 30)
+    n, of_slice = 60, np.repeat([0, 1, 2], 20)
     x = random.normal(size=(n, 8)).astype(np.float32)
     near = np.array([random.choice(np.flatnonzero(of_slice == s), 4, False) for s in of_slice])
-    partner = np.concatenate([30 + random.permutation(30), random.permutation(30)])
+    partner = np.concatenate([20 + random.permutation(40), random.permutation(20)])
     first = np.concatenate([[0], np.cumsum(np.arange(n) % 3 > 0)])  # a third has no partner
     partners = pairs.Partners(first, partner[np.arange(n) % 3 > 0].astype(np.int32))
     negative = np.array([random.choice(np.flatnonzero(of_slice == s)) for s in of_slice])
-    settings = replace(TRAINING, margin=0.7, distances=distances)
+    settings = replace(TRAINING, margin=0.7, distances=distances, negatives=negatives)
     torch.manual_seed(0)
-    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 2))
+    model = cae.ConditionalAutoencoder(cae.Architecture(8, 16, 4, 3))
     cells = training_set.Cells(x, of_slice, of_slice, near, negative)
     trainer = training.Trainer(cells, partners, model, settings, torch.device("cpu"))
     chunk = random.permutation(n)[:25]
@@ -98,15 +104,27 @@ def test_the_loss_of_a_chunk_is_that_of_a_plain_computation(distances):
     moved = [gap(z, i, j) - gap(x, i, j) for i in chunk for j in near[i]]
     anchors = chunk[chunk % 3 > 0]
     apart = gap(z, anchors, partner[anchors]) - gap(z, anchors, negative[anchors])
+    triplet = np.maximum(apart + 0.7, 0).mean()
+    if negatives == "many":
+        pool = np.concatenate([chunk, partner[anchors]])
+        triplet = np.mean([info_nce(gap, z, i, partner[i], pool, of_slice) for i in anchors])
     expected = {
         "reconstruction": np.square(decoded[chunk] - x[chunk]).mean(),
         "conservation": np.square(moved).mean(),
-        "triplet": np.maximum(apart + 0.7, 0).mean(),
+        "triplet": triplet,
     }
     expected["total"] = (
         expected["reconstruction"] + 10 * expected["triplet"] + 100 * expected["conservation"]
     )
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def info_nce(gap, z, cell, partner, pool, of_slice):
+    """−log of a partner's share, told from the other cells of the two slices."""
+    others = [c for c in pool if c not in (cell, partner)]
+    others = [c for c in others if of_slice[c] in (of_slice[cell], of_slice[partner])]
+    weight = np.exp(-gap(z, cell, np.array([partner, *others])) / training.TEMPERATURE)
+    return -np.log(weight[0] / weight.sum())
 
 
 def plain_model(model, x, batch):
